@@ -23,7 +23,6 @@ _STATUS_OF_CREATE = "it prints the status that CreateJob returns, which is QUEUE
 _PROCESSES = "it examines the processes or files of the server that serves the API; a gateway runs no jobs"
 _HERE = "its job connects to a server or socket of the test, which a host of the cluster does not reach"
 _OTHER_SERVER = "it starts another server, or needs a port without one"
-_NO_LOGIN = "a gateway creates no logins for dashboards"
 _EXAMPLE = "test_python_examples.py::test_docstring_example_prints_its_output"
 _LIMITS = "CreateJob of a gateway returns before a host refuses limits, so the refusal is in the record"
 
@@ -60,10 +59,8 @@ LEFT_OUT = (
     LeftOut("test_mounts.py::test_a_command_hidden", _IN_THE_RECORD),
     LeftOut("test_node_service.py", "a gateway has no NodeService, because it is not a node"),
     LeftOut(f"{_EXAMPLE}[Client.create]", _STATUS_OF_CREATE),
-    LeftOut(f"{_EXAMPLE}[Client.create_login]", _NO_LOGIN),
     LeftOut(f"{_EXAMPLE}[SyncClient.create]", _STATUS_OF_CREATE),
     LeftOut("test_server_life.py::test_busy_jobs_do_not_starve_the_server", _PROCESSES),
-    LeftOut("test_shared_dashboard.py", _NO_LOGIN),
     LeftOut("test_troubleshooting.py::test_a_port_that_is_closed", _OTHER_SERVER),
     LeftOut("test_troubleshooting.py::test_a_server_whose_certificate_expired", _OTHER_SERVER),
     LeftOut("test_troubleshooting.py::test_a_server_with_another_name", _OTHER_SERVER),

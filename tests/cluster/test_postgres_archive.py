@@ -12,10 +12,14 @@ import pytest
 
 from archive_suite import ArchiveSuite
 from cluster_jobs import final, job_id
+from jobworker_gateway.archive import login_statements
 from jobworker_gateway.archive.postgres import PostgresArchive
 from jobworker_gateway.engine import ArchivedJob
+from jobworkerd import one_time_token
 from jobworkerd.errors import ClusterUnavailable
+from jobworkerd.protocol.login_messages import Login
 from jobworkerd.startup import CannotStart
+from login_suite import LoginSuite, login, rows, session
 from tests.cluster.network import network
 from tests.cluster.place import LOOPBACK
 from tests.cluster.postgresql import running
@@ -59,10 +63,12 @@ def wait_for(url: str) -> None:
 
 async def drop_tables(server: Server) -> None:
     async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
-        await connection.execute("DROP TABLE IF EXISTS archive_version, label, job")
+        await connection.execute(
+            "DROP TABLE IF EXISTS archive_version, label, job, login_token, user_session"
+        )
 
 
-class TestPostgres(ArchiveSuite):
+class TestPostgres(ArchiveSuite, LoginSuite):
     """The tests of each archive, with PostgreSQL."""
 
 
@@ -83,6 +89,51 @@ async def test_two_gateways_agree_on_the_first_record(archive: PostgresArchive, 
     assert found[0] == found[1] == await archive.find(job_id(0))
     assert found[0] in records
     await other.close()
+
+
+async def test_one_of_two_gateways_redeems_a_one_time_token(archive: PostgresArchive, server: Server) -> None:
+    other = await PostgresArchive.connect(server.url)
+    for number in range(20):
+        await archive.add_login(str(number), login("CN=alice"))
+        taken = await asyncio.gather(*(each.take_login(str(number)) for each in (archive, other) * 4))
+        assert sorted(map(bool, (each.certificate for each in taken))) == [False] * 7 + [True]
+    await other.close()
+
+
+async def test_gateways_that_add_logins_at_the_same_time_keep_the_bounds(
+    archive: PostgresArchive, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_time_token, "MAX_PER_SUBJECT", 2)
+    monkeypatch.setattr(login_statements, "MAX_SESSIONS", 3)
+    others = await asyncio.gather(*(PostgresArchive.connect(server.url) for _ in range(3)))
+    calls = [
+        call
+        for number in range(30)
+        for each in (archive, *others)
+        for call in (
+            each.add_login(f"{number} {id(each)}", login("CN=alice")),
+            each.add_session(f"{number} {id(each)}", session("CN=alice")),
+        )
+    ]
+    await asyncio.gather(*calls)
+    assert [await rows(archive, table) for table in ("login_token", "user_session")] == [2, 3]
+    for each in others:
+        await each.close()
+
+
+async def test_the_archive_of_a_release_without_logins_gets_their_tables(
+    archive: PostgresArchive, server: Server
+) -> None:
+    job = final(job_id(0))
+    await archive.add(ArchivedJob(job))
+    async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
+        await connection.execute("DROP TABLE login_token, user_session")
+    upgraded = await PostgresArchive.connect(server.url)
+    assert await upgraded.find(job.id) == job
+    await upgraded.add_login("1", login("CN=alice"))
+    await upgraded.add_session("1", session("CN=alice"))
+    assert await upgraded.take_login("1") == Login(b"certificate of CN=alice", b"\0chain")
+    await upgraded.close()
 
 
 async def test_a_host_of_the_database_that_disappears_blocks_no_call(tmp_path: Path) -> None:

@@ -110,9 +110,9 @@ class FakeCluster:
 
 
 @asynccontextmanager
-async def fake_cluster(directory: Path) -> AsyncIterator[FakeCluster]:
-    """Open a cluster without jobs and nodes."""
-    archive = await SqliteArchive.connect(directory / "archive.sqlite")
+async def fake_cluster(directory: Path, archive_file: Path | None = None) -> AsyncIterator[FakeCluster]:
+    """Open a cluster without jobs and nodes, by default with an archive in the directory."""
+    archive = await SqliteArchive.connect(archive_file or directory / "archive.sqlite")
     engine = FakeEngine(archive)
     try:
         yield FakeCluster(engine, archive, Jobs(engine, archive))

@@ -15,6 +15,7 @@ from fake_cluster import FakeCluster, fake_cluster
 from jobworker_gateway import server
 from jobworker_gateway.settings import GatewayConfig
 from jobworkerd.config import MetricsConfig
+from jobworkerd.quotas import QuotaConfig
 from jobworkerd.rpc_server.telemetry import Exporting, SpanSource
 
 _NOT_EXPORTING: Exporting[SpanSource] = Exporting()
@@ -66,21 +67,29 @@ async def running_gateway(
     authority: Authority,
     logged: Logged,
     exporting: Exporting[SpanSource] = _NOT_EXPORTING,
-    **changed: MetricsConfig,
+    archive_file: Path | None = None,
+    **changed: MetricsConfig | QuotaConfig,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway until the context is left. `changed` are settings."""
     settings = replace(gateway_settings(directory, authority), **changed)
     stopped = asyncio.Event()
-    async with fake_cluster(directory) as cluster:
+    earlier = len(logged)
+    async with fake_cluster(directory, archive_file) as cluster:
         running = asyncio.create_task(
             server.serve(settings, cluster.engine, cluster.archive, stopped, exporting)
         )
         try:
-            await eventually(lambda: running.done() or _address(logged))
+            await eventually(lambda: running.done() or _address(logged[earlier:]))
             if running.done():
                 await running
             yield Gateway(
-                _address(logged), Path(settings.certs_dir), authority, cluster, stopped, logged, running
+                _address(logged[earlier:]),
+                Path(settings.certs_dir),
+                authority,
+                cluster,
+                stopped,
+                logged,
+                running,
             )
         finally:
             stopped.set()

@@ -12,7 +12,7 @@ from api_server import Authority, Logged, eventually
 
 from dashboard import Dashboard
 from dashboard_page import Page
-from jobworker.v1 import cluster_service_pb2, job_pb2
+from jobworker.v1 import cluster_service_pb2, job_pb2, login_service_pb2, login_service_pb2_grpc
 from live import Server
 from running_gateway import Gateway, running_gateway
 from server_fixtures import logged
@@ -110,10 +110,14 @@ async def test_run_follows_a_job_from_the_queue_to_its_end(
     assert ended.stderr.splitlines()[-1] == "jobworker: the reason"
 
 
-async def test_a_shared_dashboard_is_refused_with_a_remedy(cli: Cli) -> None:
-    refused = await cli("dashboard", "login", "--no-browser", "--url", "https://jobs.example.org")
-    assert refused.code == 1
-    assert "a gateway has no logins; open the dashboard with `jobworker dashboard`" in refused.stderr
+async def test_the_link_of_a_shared_dashboard_logs_the_user_in(cli: Cli, gateway: Gateway) -> None:
+    printed = await cli("dashboard", "login", "--no-browser", "--url", "https://jobs.example.org")
+    assert printed.code == 0, printed.stderr
+    token = printed.text.strip().removeprefix("https://jobs.example.org/login#")
+    async with gateway.client("Delegate", "dashboard") as channel:
+        stub = login_service_pb2_grpc.LoginServiceStub(channel)
+        answer = await stub.RedeemLogin(login_service_pb2.RedeemLoginRequest(token=token))
+    assert answer.identity.subject.startswith("CN=alice,OU=Admin")
 
 
 async def test_the_dashboard_knows_the_gateway(gateway: Gateway, certs: Path) -> None:

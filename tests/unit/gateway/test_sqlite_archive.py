@@ -12,7 +12,9 @@ from cluster_jobs import final, job_id
 from jobworker_gateway.archive.sqlite import SqliteArchive
 from jobworker_gateway.engine import ArchivedJob
 from jobworkerd.errors import ClusterUnavailable
+from jobworkerd.protocol.login_messages import Login
 from jobworkerd.startup import CannotStart
+from login_suite import LoginSuite, login, session
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ async def archive(tmp_path: Path) -> AsyncIterator[SqliteArchive]:
     await opened.close()
 
 
-class TestSqlite(ArchiveSuite):
+class TestSqlite(ArchiveSuite, LoginSuite):
     """The tests of each archive, with SQLite."""
 
 
@@ -35,6 +37,35 @@ async def test_jobs_survive_a_restart(tmp_path: Path) -> None:
     await first.close()
     second = await SqliteArchive.connect(file)
     assert await second.find(job.id) == job
+    await second.close()
+
+
+async def test_the_archive_of_a_release_without_logins_gets_their_tables(tmp_path: Path) -> None:
+    file = tmp_path / "archive.sqlite"
+    job = final(job_id(0))
+    first = await SqliteArchive.connect(file)
+    await first.add(ArchivedJob(job))
+    await first.close()
+    with sqlite3.connect(file) as connection:
+        connection.executescript("DROP TABLE login_token; DROP TABLE user_session")
+    connection.close()
+    second = await SqliteArchive.connect(file)
+    assert await second.find(job.id) == job
+    await second.add_login("1", login("CN=alice"))
+    await second.add_session("1", session("CN=alice"))
+    assert await second.take_login("1") == Login(b"certificate of CN=alice", b"\0chain")
+    await second.close()
+
+
+async def test_a_login_survives_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "archive.sqlite"
+    first = await SqliteArchive.connect(file)
+    for token in ("1", "2"):
+        await first.add_login(token, login("CN=alice"))
+    await first.take_login("1")
+    await first.close()
+    second = await SqliteArchive.connect(file)
+    assert [bool((await second.take_login(each)).certificate) for each in ("1", "2")] == [False, True]
     await second.close()
 
 

@@ -53,7 +53,7 @@ def serve(  # noqa: PLR0913 - one parameter per setting
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Key of that certificate (PEM).")] = None,
     server: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Address of the server.")
+        str, typer.Option(metavar="HOST:PORT", help="Address of the server, or of the gateways of a cluster.")
     ] = "localhost:50051",
     server_name: Annotated[
         str, typer.Option(metavar="NAME", help="Name that the server's certificate must contain.")

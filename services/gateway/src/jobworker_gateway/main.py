@@ -51,7 +51,7 @@ def serve(  # noqa: PLR0913 - one parameter per flag
         str | None,
         typer.Option(
             metavar="URL",
-            help="Database of the final jobs: sqlite:FILE for one gateway, "
+            help="Database of the final jobs and the logins: sqlite:FILE for one gateway, "
             "postgresql://USER@HOST/DATABASE for several. "
             "[default: sqlite:/var/lib/jobworker-gateway/archive.sqlite]",
         ),

@@ -8,6 +8,7 @@ import structlog
 
 from jobworker.v1 import cluster_service_pb2, job_service_pb2, login_service_pb2
 from jobworker_gateway.archive.sql_archive import SqlArchive
+from jobworker_gateway.archive_logins import ArchiveLogins, ArchiveSessions
 from jobworker_gateway.certificate_watch import CertificateWatch
 from jobworker_gateway.certificates import CertificateDirectory
 from jobworker_gateway.cluster_service import ClusterService
@@ -15,7 +16,6 @@ from jobworker_gateway.creation import Creation
 from jobworker_gateway.engine import Engine
 from jobworker_gateway.health import NAMES, ClusterHealth
 from jobworker_gateway.jobs import Jobs
-from jobworker_gateway.login_service import GatewayLoginService
 from jobworker_gateway.metrics import GatewayMetrics
 from jobworker_gateway.node_certificate import CertificateFiles, NodeCertificate
 from jobworker_gateway.node_connections import NodeConnections
@@ -24,19 +24,18 @@ from jobworker_gateway.node_trace import NodeTrace
 from jobworker_gateway.service import GatewayJobService
 from jobworker_gateway.settings import GatewayConfig
 from jobworkerd.config import MetricsConfig, listen_address
-from jobworkerd.errors import Unauthenticated
 from jobworkerd.rpc_server import server, shutdown
 from jobworkerd.rpc_server.active_calls import ActiveCalls
 from jobworkerd.rpc_server.clients import Clients
 from jobworkerd.rpc_server.health import DRAINING, Health
 from jobworkerd.rpc_server.identity.credentials import Certificates
 from jobworkerd.rpc_server.identity.principal import Identities
-from jobworkerd.rpc_server.identity.session_token import METADATA_KEY, SessionTokens
 from jobworkerd.rpc_server.interceptors.authorization import Authorization
 from jobworkerd.rpc_server.interceptors.call_bounds import CallBounds
 from jobworkerd.rpc_server.interceptors.errors import Errors
 from jobworkerd.rpc_server.interceptors.logging import AccessLog
 from jobworkerd.rpc_server.interceptors.rpc_metrics import RpcMetrics
+from jobworkerd.rpc_server.login_service import LoginService
 from jobworkerd.rpc_server.memory import trim_periodically
 from jobworkerd.rpc_server.metrics.endpoint import MetricsEndpoint, bind
 from jobworkerd.rpc_server.registration import Service
@@ -60,7 +59,7 @@ async def serve(
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     config = settings.server
     health = Health(NAMES)
-    sessions = SessionTokens(_no_sessions)
+    sessions = ArchiveSessions(archive)
     identities = Identities(sessions)
     active_calls = ActiveCalls(identities)
     clients = Clients(config.quota)
@@ -90,7 +89,7 @@ async def serve(
             call_bounds,
             authorization,
         ],
-        _services(service, identities, engine),
+        _services(service, LoginService(ArchiveLogins(archive), identities), engine),
         health,
         shares_port=False,
     )
@@ -141,16 +140,9 @@ def _serve_metrics(
     return [MetricsEndpoint(metrics.report, identities, tls).serve(sock)]
 
 
-def _services(job_service: GatewayJobService, identities: Identities, engine: Engine) -> list[Service]:
+def _services(jobs: GatewayJobService, logins: LoginService, engine: Engine) -> list[Service]:
     return [
-        Service(job_service_pb2.DESCRIPTOR.services_by_name["JobService"], job_service),
-        Service(
-            login_service_pb2.DESCRIPTOR.services_by_name["LoginService"], GatewayLoginService(identities)
-        ),
+        Service(job_service_pb2.DESCRIPTOR.services_by_name["JobService"], jobs),
+        Service(login_service_pb2.DESCRIPTOR.services_by_name["LoginService"], logins),
         Service(cluster_service_pb2.DESCRIPTOR.services_by_name["ClusterService"], ClusterService(engine)),
     ]
-
-
-async def _no_sessions() -> bytes:
-    """Refuse a session token: a gateway has no key for them."""
-    raise Unauthenticated(f"a gateway has no sessions; call without the metadata {METADATA_KEY}")

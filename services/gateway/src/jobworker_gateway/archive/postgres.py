@@ -14,7 +14,9 @@ from jobworker_gateway.archive.statements import Statement, Types
 from jobworkerd.errors import ClusterUnavailable
 from jobworkerd.startup import CannotStart
 
-_TYPES = Types(text='TEXT COLLATE "C"', binary="BYTEA")
+_TYPES = Types(
+    text='TEXT COLLATE "C"', binary="BYTEA", number="BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+)
 """Ids are compared byte by byte, as in SQLite."""
 
 _CONNECTIONS = 8
@@ -36,6 +38,9 @@ _PARAMETERS: Mapping[str, str | int] = MappingProxyType(
 _LOCK = Statement("SELECT pg_advisory_xact_lock(?)", (0x6A6F_6277,))
 """Two gateways that create the tables at the same time would fail without it."""
 
+_LOGIN_LOCK = Statement("SELECT pg_advisory_xact_lock(?)", (0x6A6F_6C67,))
+"""Two gateways that remove several rows, each in its own order, would wait for each other without it."""
+
 Connection = psycopg.AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
@@ -44,6 +49,8 @@ class PostgresArchive(SqlArchive):
     """An archive in a database. It reconnects when the database returns."""
 
     position = "strpos"
+    now_ms = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+    before_logins = (_LOGIN_LOCK,)
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jobworker.v1 import job_pb2
-from jobworker_gateway.archive import statements
+from jobworker_gateway.archive import login_statements, statements
+from jobworker_gateway.archive.login_statements import StoredSession
 from jobworker_gateway.archive.paging import PageQuery
 from jobworker_gateway.archive.statements import Statement
 from jobworker_gateway.engine import ArchivedJob
 from jobworkerd.errors import ClusterUnavailable
 from jobworkerd.limit_bounds import MAX_LABELS
+from jobworkerd.protocol.login_messages import CreateLogin, Login
 from jobworkerd.protocol.messages import ListJobs
 from jobworkerd.startup import CannotStart
 
@@ -50,13 +52,19 @@ class SqlArchive(abc.ABC):
     position: str
     """The function of the database that finds a text in a text."""
 
+    now_ms: str
+    """The time of the database in milliseconds since the epoch, in SQL."""
+
+    before_logins: Sequence[Statement] = ()
+    """The statements that begin a transaction which adds a login."""
+
     async def open(self, types: statements.Types, *before: Statement) -> None:
         """Create missing tables, after the statements `before` in the same transaction.
 
         Raises:
             CannotStart: the tables are those of another version.
         """
-        await self._write((*before, *statements.schema(types)))
+        await self._write((*before, *statements.schema(types), *login_statements.schema(types)))
         ((version,),) = await self._read(statements.find_version())
         if version != statements.VERSION:
             raise CannotStart(
@@ -113,9 +121,41 @@ class SqlArchive(abc.ABC):
         """Delete a job. Return False if the archive has none with this id."""
         return bool(await self._write(statements.delete(job_id, time.time_ns())))
 
+    async def add_login(self, token_hash: str, login: CreateLogin) -> None:
+        """Store a one-time token, by its hash."""
+        added = login_statements.add_login(token_hash, login, self.now_ms)
+        await self._write((*self.before_logins, *added))
+
+    async def take_login(self, token_hash: str) -> Login:
+        """Remove a one-time token, and return the certificate of its client; empty if it is not valid.
+
+        One of several concurrent calls gets it, whichever gateways make them.
+        """
+        removal = login_statements.take_login(token_hash, self.now_ms)
+        for certificate, chain, is_valid in await self._read(removal):
+            assert isinstance(certificate, bytes)
+            assert isinstance(chain, bytes)
+            return Login(certificate, chain) if is_valid else Login()
+        return Login()
+
+    async def add_session(self, token_hash: str, session: StoredSession) -> None:
+        """Store a session, by the hash of its token."""
+        added = login_statements.add_session(token_hash, session, time.time_ns() // 1_000_000)
+        await self._write((*self.before_logins, *added))
+
+    async def find_session(self, token_hash: str) -> bytes | None:
+        """Return the content of a session; None if the archive has none with this hash.
+
+        An expired session can still be there.
+        """
+        for (content,) in await self._read(login_statements.find_session(token_hash)):
+            assert isinstance(content, bytes)
+            return content
+        return None
+
     @abc.abstractmethod
     async def _read(self, query: Statement) -> Rows:
-        """Return the rows of a query."""
+        """Return the rows of a query. If it changes rows, that is committed."""
 
     @abc.abstractmethod
     async def _write(self, transaction: Sequence[Statement]) -> int:

@@ -14,7 +14,7 @@ from jobworkerd.startup import CannotStart
 
 T = TypeVar("T")
 
-_TYPES = Types(text="TEXT", binary="BLOB")
+_TYPES = Types(text="TEXT", binary="BLOB", number="INTEGER PRIMARY KEY")
 
 _BUSY_SECONDS = 5.0
 
@@ -23,6 +23,7 @@ class SqliteArchive(SqlArchive):
     """An archive in one file. One thread uses the connection, so that the disk does not delay other calls."""
 
     position = "instr"
+    now_ms = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 
     def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
         self._connection = connection

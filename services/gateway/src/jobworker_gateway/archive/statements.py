@@ -20,10 +20,14 @@ _DELETED_NS = 3_600 * 10**9
 
 @dataclass(frozen=True)
 class Types:
-    """The names of the types that the databases do not have in common."""
+    """The names of the types that the databases do not have in common.
+
+    `number` is that of a primary key which the database counts up.
+    """
 
     text: str
     binary: str
+    number: str
 
 
 @dataclass(frozen=True)
