@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -16,14 +17,15 @@ from job_pods import ran
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_cluster import job_secrets, names, records
 from jobworker_cluster.kube import Delete, Json, Kube
-from jobworker_cluster.kube_errors import NotFound, TooLarge
+from jobworker_cluster.kube_errors import Forbidden, NotFound, TooLarge
 from jobworker_cluster.resources import NODE_LEASES, NODES, Resource, Selection, pods, secrets
 from jobworker_gateway.engine import AcceptedJob
 from jobworker_gateway.job_table import LiveJob
+from jobworker_gateway.kubernetes.cluster_errors import from_kube
 from jobworker_gateway.kubernetes.engine import KubernetesEngine
 from jobworker_gateway.kubernetes.settings import KubernetesSettings
 from jobworkerd import job_id
-from jobworkerd.errors import ClusterRefused, InvalidRequest, RequestIdReused, TooManyJobs
+from jobworkerd.errors import ClusterUnavailable, InvalidRequest, RequestIdReused, TooManyJobs
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.packaged import NAMESPACE
 
@@ -103,8 +105,9 @@ async def cluster(control_plane: ControlPlane) -> AsyncIterator[Cluster]:
 
 
 @contextlib.asynccontextmanager
-async def gateway(cluster: Cluster) -> AsyncIterator[KubernetesEngine]:
-    engine = await KubernetesEngine.connect(cluster.settings, cluster.archive)
+async def gateway(cluster: Cluster, kubeconfig: Path | None = None) -> AsyncIterator[KubernetesEngine]:
+    settings = replace(cluster.settings, kubeconfig=kubeconfig or cluster.settings.kubeconfig)
+    engine = await KubernetesEngine.connect(settings, cluster.archive)
     running = asyncio.create_task(engine.run())
     try:
         await until(lambda: not engine.problem)
@@ -194,14 +197,43 @@ async def test_a_quota_of_the_namespace_that_is_used_up(cluster: Cluster, engine
     assert await cluster.is_empty()
 
 
-async def test_a_right_that_is_missing(control_plane: ControlPlane, cluster: Cluster) -> None:
-    kubeconfig = control_plane.kubeconfig("stranger", "strangers")
-    engine = await KubernetesEngine.connect(replace(cluster.settings, kubeconfig=kubeconfig), cluster.archive)
+async def test_a_right_that_is_missing(control_plane: ControlPlane) -> None:
+    kube = await Kube.connect(control_plane.kubeconfig("stranger", "strangers"))
     try:
-        with pytest.raises(ClusterRefused, match=r'User "stranger" cannot .* kubectl apply -k packaging'):
-            await engine.submit(accepted(cluster))
+        with pytest.raises(Forbidden) as caught:
+            await kube.list(Selection(PODS))
     finally:
-        await engine.close()
+        await kube.close()
+    assert caught.value.lacks_right
+    found = re.escape('User "stranger" cannot list resource "pods"')
+    assert re.search(f"{found}.* kubectl apply -k packaging", str(from_kube(caught.value)))
+
+
+async def test_an_apiserver_that_starts_refuses_no_job(
+    control_plane: ControlPlane, cluster: Cluster, engine: KubernetesEngine
+) -> None:
+    """Create a job while an apiserver accepts calls, but has not loaded the rights."""
+    user = f"system:serviceaccount:{NAMESPACE}:jobworker-gateway"
+    kubeconfig = control_plane.kubeconfig(user, f"system:serviceaccounts:{NAMESPACE}")
+    wanted = accepted(cluster, "repeated", node_selector={"missing": "yes"})
+    async with gateway(cluster, kubeconfig) as limited:
+        control_plane.apiservers[0].kill()
+        await until(lambda: limited.problem)
+        async with asyncio.timeout(60):
+            while not (job := await submitted(limited, wanted)):
+                pass
+        await until(lambda: not engine.problem and not limited.problem)
+        # The gateway that created the Pod removes it.
+        assert await limited.cancel(job.id, "CN=ada,OU=Admin")
+        await until(lambda: job.id in cluster.archive.rows and not limited.jobs.get(job.id))
+
+
+async def submitted(engine: KubernetesEngine, wanted: AcceptedJob) -> job_pb2.Job | None:
+    """Submit a job; return None if a retry can succeed."""
+    try:
+        return await engine.submit(wanted)
+    except ClusterUnavailable:
+        return None
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")

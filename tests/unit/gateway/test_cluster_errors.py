@@ -1,6 +1,7 @@
 """Refusals of the apiserver, as clients and administrators see them."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 
@@ -16,6 +17,7 @@ from jobworker_cluster.access import Access
 from jobworker_cluster.kube import Kube
 from jobworker_cluster.kube_errors import from_answer
 from jobworker_gateway.engine import AcceptedJob
+from jobworker_gateway.kubernetes import problems
 from jobworker_gateway.kubernetes.cluster_errors import from_kube
 from jobworker_gateway.kubernetes.engine import KubernetesEngine
 from jobworker_gateway.kubernetes.settings import KubernetesSettings
@@ -83,13 +85,26 @@ async def server() -> AsyncIterator[FakeApiserver]:
         yield fake
 
 
-@pytest.fixture
-async def engine(server: FakeApiserver) -> AsyncIterator[KubernetesEngine]:
-    """The engine of a gateway, whose watches a test starts."""
+@contextlib.asynccontextmanager
+async def _running(server: FakeApiserver) -> AsyncIterator[KubernetesEngine]:
+    """Run the engine of a gateway."""
     kube = Kube(Access(server.url, ssl.create_default_context()))
     engine = KubernetesEngine(KubernetesSettings(), FakeArchive(), kube)
-    yield engine
-    await engine.close()
+    running = asyncio.create_task(engine.run())
+    try:
+        yield engine
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await engine.close()
+
+
+@pytest.fixture
+async def engine(server: FakeApiserver) -> AsyncIterator[KubernetesEngine]:
+    """The engine of a gateway whose watches have begun."""
+    async with _running(server) as engine:
+        await _until(lambda: not engine.problem)
+        yield engine
 
 
 @pytest.mark.parametrize("path", ["pods", "secrets"])
@@ -141,23 +156,32 @@ async def test_a_client_cannot_mend_a_control_plane_that_does_not_answer(
     assert not lines
 
 
-async def test_a_watch_that_is_refused_is_in_the_log_and_its_return_as_well(
-    server: FakeApiserver, engine: KubernetesEngine
-) -> None:
+async def test_a_watch_that_is_refused_is_in_the_log_and_its_return_as_well(server: FakeApiserver) -> None:
     refusal = NO_RIGHT.replace("create", "list")
     server.refusals[f"GET {NAMESPACE}/pods"] = [(403, refusal)]
     with capture_logs() as lines:
-        running = asyncio.create_task(engine.run())
-        try:
+        async with _running(server):
             await _until(lambda: lines)
             del server.refusals[f"GET {NAMESPACE}/pods"]
             await _until(lambda: len(lines) > 1)
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
     first, second = lines
     assert (first["event"], first["reason"]) == ("cluster refuses the gateway", refusal)
     assert second["event"] == "cluster reachable again"
+
+
+async def test_an_apiserver_that_starts_can_lack_the_rights_for_some_time(
+    server: FakeApiserver, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.refusals[f"GET {NAMESPACE}/pods"] = [(403, NO_RIGHT)]
+    server.refusals[f"POST {NAMESPACE}/secrets"] = [(403, NO_RIGHT)]
+    server.cut()
+    await _until(lambda: engine.problem)
+    with pytest.raises(errors.ClusterUnavailable, match="forbidden"):
+        await engine.submit(AcceptedJob(job(), REQUEST, "hash"))
+    await _until(lambda: engine._problems._since)
+    monkeypatch.setattr(problems, "_START_SECONDS", 0.0)
+    with pytest.raises(errors.ClusterRefused, match="forbidden"):
+        await engine.submit(AcceptedJob(job(), REQUEST, "hash"))
 
 
 async def _until(condition: Callable[[], object]) -> None:

@@ -16,7 +16,7 @@ import aiohttp
 
 from jobworker_cluster.access import Access, read_access
 from jobworker_cluster.client_certificates import ClientCertificate
-from jobworker_cluster.kube_errors import Forbidden, Unauthorized, Unreachable, from_answer
+from jobworker_cluster.kube_errors import Refused, Unreachable, from_answer
 from jobworker_cluster.kube_sessions import KubeSessions
 from jobworker_cluster.resources import Resource, Selection
 
@@ -232,8 +232,8 @@ class Kube:
         for delay in self._refusal_delays:
             try:
                 return await self._call_once(request)
-            except (Unauthorized, Forbidden) as error:
-                if isinstance(error, Forbidden) and not error.lacks_right:
+            except Refused as error:
+                if not error.lacks_right:
                     raise
             await asyncio.sleep(delay)
         return await self._call_once(request)

@@ -45,9 +45,19 @@ class QuotaUsedUp(KubeError):
 class Refused(KubeError):
     """The apiserver does not accept the request, and will not accept it again until something changes."""
 
+    @property
+    def lacks_right(self) -> bool:
+        """Whether the identity of the client has no right to the request, whatever the object is."""
+        return False
+
 
 class Unauthorized(Refused):
     """The apiserver does not accept the client certificate or the token."""
+
+    @property
+    def lacks_right(self) -> bool:
+        """See Refused."""
+        return True
 
 
 class Forbidden(Refused):
@@ -55,7 +65,7 @@ class Forbidden(Refused):
 
     @property
     def lacks_right(self) -> bool:
-        """Whether a right is missing: the message then names the user, the verb and the resource."""
+        """See Refused. The message names the user, the verb and the resource then."""
         return 'forbidden: User "' in str(self)
 
 

@@ -1,7 +1,7 @@
 """Errors of the apiserver, as clients get them. Its refusals are in the log, too, for administrators."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -35,8 +35,12 @@ _APPLY = "an administrator has to run: kubectl apply -k packaging/kubernetes/clu
 
 
 @contextlib.contextmanager
-def cluster_errors(request: Request | None = None) -> Iterator[None]:
+def cluster_errors(
+    request: Request | None = None, *, is_starting: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
     """Convert the errors of calls to the apiserver for a client. `request` is that of CreateJob.
+
+    `is_starting` tells that an apiserver can be starting, which refuses calls until it has loaded the rights.
 
     Raises:
         JobWorkerError: see `from_kube`.
@@ -44,6 +48,8 @@ def cluster_errors(request: Request | None = None) -> Iterator[None]:
     try:
         yield
     except KubeError as error:
+        if isinstance(error, Refused) and error.lacks_right and is_starting():
+            raise ClusterUnavailable(str(error)) from error
         found = from_kube(error, request)
         _log(found)
         raise found from error

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
 from jobworker.v1 import cluster_service_pb2, job_pb2
@@ -17,7 +18,7 @@ from jobworker_cluster.resources import NODE_LEASES, NODES, Selection, secrets
 from jobworker_cluster.resources import pods as pods_of
 from jobworker_gateway.engine import AcceptedJob, Archive
 from jobworker_gateway.job_table import JobTable, LiveJob
-from jobworker_gateway.kubernetes import credentials, problems
+from jobworker_gateway.kubernetes import credentials
 from jobworker_gateway.kubernetes.allocations import Allocations
 from jobworker_gateway.kubernetes.attempts import Attempts
 from jobworker_gateway.kubernetes.cluster_errors import cluster_errors
@@ -26,6 +27,7 @@ from jobworker_gateway.kubernetes.finalizer import Finalizer
 from jobworker_gateway.kubernetes.keyed_tasks import KeyedTasks
 from jobworker_gateway.kubernetes.nodes import NodeTable
 from jobworker_gateway.kubernetes.priorities import Priorities
+from jobworker_gateway.kubernetes.problems import REFUSAL_DELAYS, Problems
 from jobworker_gateway.kubernetes.queue_timeouts import QueueTimeouts, is_limited
 from jobworker_gateway.kubernetes.settings import KubernetesSettings
 from jobworker_gateway.kubernetes.submission import Submission
@@ -34,9 +36,6 @@ from jobworkerd.errors import JobNotFound
 _TICK_SECONDS = 0.5
 _MISSING_POD_SECONDS = 3.0
 """Time in which the gateway that stored a Secret creates the Pod. Afterwards, any gateway does."""
-
-_REFUSAL_DELAYS = (0.3, 0.6)
-"""Together less than the time in which a job can be withdrawn after its Pod was refused."""
 
 _LEASE_WATCH_SECONDS = 5
 """A silent cut of the network is noticed 5 s later, well before the nodes behind it are given up."""
@@ -73,6 +72,8 @@ class KubernetesEngine:
         self._secrets_seen = Reflector(kube, all_secrets)
         self._pods_seen = Reflector(kube, Selection(pods_of(settings.namespace), names.ALL_JOBS))
         self._watches = (self._nodes_seen, self._leases_seen, self._secrets_seen, self._pods_seen)
+        self._problems = Problems(lambda: self.problem, self._watches)
+        self._errors = partial(cluster_errors, is_starting=lambda: self._problems.is_recent)
 
     @classmethod
     async def connect(cls, settings: KubernetesSettings, archive: Archive) -> Self:
@@ -81,7 +82,7 @@ class KubernetesEngine:
         Raises:
             InvalidKubeconfig: it cannot be used.
         """
-        return cls(settings, archive, await Kube.connect(settings.kubeconfig, _REFUSAL_DELAYS))
+        return cls(settings, archive, await Kube.connect(settings.kubeconfig, REFUSAL_DELAYS))
 
     async def close(self) -> None:
         """Close the connections to the apiserver."""
@@ -119,7 +120,7 @@ class KubernetesEngine:
         try:
             async with asyncio.TaskGroup() as group:
                 # The first list can fail for as long as a certificate or a right is missing.
-                group.create_task(problems.report(lambda: self.problem, self._watches))
+                group.create_task(self._problems.run())
                 group.create_task(credentials.follow(self._kube))
                 group.create_task(self._follow_leases())
                 group.create_task(self._follow_nodes(nodes_listed))
@@ -136,7 +137,7 @@ class KubernetesEngine:
 
     async def submit(self, accepted: AcceptedJob) -> job_pb2.Job:
         """Store a job durably and return it with status QUEUED. The table has it then."""
-        with cluster_errors(accepted.request):
+        with self._errors(accepted.request):
             found = await self._submission.submit(accepted)
             if isinstance(found, job_pb2.Job):
                 return found
@@ -145,19 +146,19 @@ class KubernetesEngine:
 
     async def knows(self, owner: str, request_id: str) -> bool:
         """Return whether an owner has a job of a request."""
-        with cluster_errors():
+        with self._errors():
             return await self._submission.knows(owner, request_id)
 
     async def find(self, job_id: str) -> LiveJob | None:
         """Ask the cluster for a job that the table does not have yet."""
-        with cluster_errors():
+        with self._errors():
             if pod := await self._current(job_id):
                 return self._state.learn(pod)
         return None
 
     async def cancel(self, job_id: str, subject: str, grace_period: float | None = None) -> bool:
         """See Engine."""
-        with cluster_errors():
+        with self._errors():
             while pod := await self._current(job_id):
                 if pod.record:
                     self._state.learn(pod)
@@ -175,7 +176,7 @@ class KubernetesEngine:
             return None
         if pod.initial.retry_on_lost:
             # No attempt follows a stopped one. This fails if another attempt has begun.
-            with cluster_errors():
+            with self._errors():
                 pod = await self._attempts.annotate(pod, pod.stop_notes(subject, None))
             if pod is None:
                 return None
@@ -187,7 +188,7 @@ class KubernetesEngine:
 
     async def update(self, job: job_pb2.Job) -> None:
         """Replace the record of a running job, after its node has changed the limits."""
-        with cluster_errors():
+        with self._errors():
             pod = await self._attempts.pod(job.id)
             if pod is None or pod.attempt != job.attempt:  # the next attempt has the limits of the request
                 raise JobNotFound(job.id)
