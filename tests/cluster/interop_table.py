@@ -5,6 +5,7 @@ _ONE_AT_A_TIME = "it needs a server that runs one job at a time; test_placement.
 _HOST = "it examines or kills a server that runs jobs, which a client of a cluster does not see"
 _NO_RAISE = "UpdateJob of a gateway cannot raise the memory above what CreateJob requested"
 _SETTINGS = "it needs a server with other settings for logs"
+_TLS = "a gateway serves TLS with the code of a single host, and each client retries for seconds"
 
 LEFT_OUT = {
     "create with limits, env, labels": "it expects the limits that CreateJob applied; no host has by then",
@@ -22,6 +23,8 @@ LEFT_OUT = {
     "stream truncated output": _SETTINGS,
     "error: options of a cluster": "a gateway accepts these options",
     "error: command not found": _IN_THE_RECORD,
+    "error: client certificate of another CA": _TLS,
+    "error: server certificate of another CA": _TLS,
     "error: too many jobs": _ONE_AT_A_TIME,
 }
 """The names of scenarios, with the reasons."""
