@@ -78,9 +78,9 @@ class Callers:
 
     async def stop(self, entry: Entry) -> None:
         """Stop a job."""
-        request = job_service_pb2.StopJobRequest(id=entry.job_id)
+        request, since = job_service_pb2.StopJobRequest(id=entry.job_id), monotonic()
         response = await self._persist(lambda stub: stub.StopJob(request, timeout=_CALL_SECONDS), entry)
-        self._ledger.stopped(entry, response.job)
+        self._ledger.stopped(response.job, since)
 
     async def follow(self, entry: Entry) -> None:
         """Read the output of a job to its end; resume at another gateway when a stream breaks."""

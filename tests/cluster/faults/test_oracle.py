@@ -145,16 +145,28 @@ def test_a_process_of_a_job_that_was_final_long_ago_is_a_violation(
     assert len(ledger.violations) == violations
 
 
-@pytest.mark.parametrize(("node", "violations"), [("node-1", 0), ("node-2", 1)])
-def test_an_answer_of_a_stop_that_is_not_the_final_state_is_a_violation(
-    ledger: Ledger, *, node: str, violations: int
+@pytest.mark.parametrize(
+    ("later", "violations"),
+    [("STOPPED node-1", 0), ("STOPPED node-2", 1), ("LOST node-1", 1), ("RUNNING node-1", 1)],
+)
+def test_an_answer_of_a_stop_that_does_not_last_is_a_violation(
+    ledger: Ledger, *, later: str, violations: int
 ) -> None:
-    entry = accept(ledger, plan())
-    ledger.stopped(entry, final(node=node))
-    ledger.observe(job_pb2.Job(id=ID, status=job_pb2.JOB_STATUS_RUNNING), monotonic())
+    accept(ledger, plan())
+    status, node = later.split()
+    stopped, found = final(node="node-1"), final(node=node)
+    stopped.status = job_pb2.JOB_STATUS_STOPPED
+    found.status = job_pb2.JobStatus.Value(f"JOB_STATUS_{status}")
+    ledger.stopped(stopped, monotonic())
     assert not ledger.violations
-    ledger.observe(final(), monotonic())
+    ledger.observe(found, monotonic())
     assert len(ledger.violations) == violations
+
+
+def test_an_answer_of_a_stop_without_an_end_is_a_violation(ledger: Ledger) -> None:
+    accept(ledger, plan())
+    ledger.stopped(job_pb2.Job(id=ID, status=job_pb2.JOB_STATUS_RUNNING), monotonic())
+    assert len(ledger.violations) == 1
 
 
 async def test_a_job_that_does_not_end_is_a_violation(ledger: Ledger, tmp_path: Path) -> None:
