@@ -11,7 +11,7 @@ from restarts import api_process, supervisor
 
 from jobworker_command import BIN, Jobworker
 from live import Server
-from local_terminal import LocalTerminal
+from local_terminal import LocalTerminal, until_size
 
 ROOMY = ("--max-cpu", "400", "--max-memory", "256")
 PASTE = bytes(range(32, 127)).replace(b"~", b"") * ((1 << 20) // 94) + b"\r~~\r"
@@ -54,8 +54,8 @@ def test_the_exit_code_and_the_modes_that_the_job_changed(server: Server) -> Non
 def test_a_shell_follows_the_window(server: Server) -> None:
     with bash(server) as local:
         local.resize(72, 19)
-        local.type(b"stty size; echo $TERM; stty -a\r")
-        local.shows(b"19 72\r\nxterm\r\n")
+        local.type(f"{until_size(19, 72)}; echo $TERM; stty -a\r".encode())
+        local.shows(b"xterm\r\n")
         modes = local.shows(b"ready> ")
         assert b"rows 19; columns 72;" in modes
         assert not {b"-isig", b"-icanon", b"-echo", b"-iutf8", b"-onlcr", b"-icrnl"} & set(modes.split())
@@ -145,11 +145,6 @@ def test_a_job_that_does_not_read(server: Server, script: str) -> None:
         assert local.ended() == 0
 
 
-def until_size(size: bytes) -> bytes:
-    """Return a command that waits for rows and columns of the job's terminal."""
-    return b'until [ "$(stty size)" = "%b" ]; do sleep 0.1; done' % size
-
-
 def test_two_clients_type_and_a_third_one_watches(server: Server) -> None:
     with bash(server) as first:
         first.type(b"\r~.")
@@ -166,7 +161,7 @@ def test_two_clients_type_and_a_third_one_watches(server: Server) -> None:
             local.shows(b"ready> ")
         watcher.resize(60, 10)
         second.resize(90, 40)
-        first.type(b"%b && echo $((40 + 2))\r" % until_size(b"30 90"))
+        first.type(f"{until_size(30, 90)} && echo $((40 + 2))\r".encode())
         second.shows(b"42\r\n")
         second.shows(b"ready> ")
         second.type(b"echo $((50 + 3))\r")
@@ -175,7 +170,7 @@ def test_two_clients_type_and_a_third_one_watches(server: Server) -> None:
             local.shows(b"ready> ")
         second.process.terminate()
         assert second.ended() == 128 + signal.SIGTERM
-        first.type(b"%b && echo $((60 + 4))\r" % until_size(b"30 100"))
+        first.type(f"{until_size(30, 100)} && echo $((60 + 4))\r".encode())
         first.shows(b"64\r\n")
         first.shows(b"ready> ")
         leave(first)

@@ -12,6 +12,7 @@ import pytest
 
 from jobworker_command import Jobworker
 from live import Server
+from local_terminal import until_size
 
 pytestmark = pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
 
@@ -96,8 +97,8 @@ def test_two_real_terminals(tmux: Tmux) -> None:
     first.type("stty size", "Enter")
     first.shows("30 100")
     first.resize(90, 24)
-    first.type("clear; stty size", "Enter")
-    first.shows("24 90")
+    first.type(f"clear; {until_size(24, 90)}; echo $((40 + 2))", "Enter")
+    first.shows("42")
 
     first.type("Enter", "~", "?")
     lines = first.shows("jobworker: escape sequences, after Enter:\n").splitlines()

@@ -14,9 +14,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-__all__ = ["LocalTerminal"]
+__all__ = ["LocalTerminal", "until_size"]
 
 WITHIN_SECONDS = 30
+
+
+def until_size(rows: int, columns: int) -> str:
+    """Return a shell command that waits for the size of its terminal.
+
+    Keys can reach a program before the size that the window had when they were typed: any thread of the
+    client can get SIGWINCH.
+    """
+    return f'until [ "$(stty size)" = "{rows} {columns}" ]; do sleep 0.1; done'
 
 
 class LocalTerminal:
