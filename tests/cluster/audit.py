@@ -28,10 +28,10 @@ class Right:
     verb: str
 
 
-def used(log: Path, user: str) -> tuple[set[Right], list[str]]:
-    """Return the rights that a user has used, and the calls for which it had none."""
+def used(log: Path, user: str, begin: int) -> tuple[set[Right], list[str]]:
+    """Return the rights that a user has used since an offset of the log, and the calls that were refused."""
     rights, refused = set(), []
-    for line in log.read_text().splitlines():
+    for line in log.read_bytes()[begin:].splitlines():
         event = json.loads(line)
         if event["user"]["username"] != user or "objectRef" not in event:
             continue
