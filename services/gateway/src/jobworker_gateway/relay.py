@@ -62,11 +62,7 @@ class Relays:
             OffsetOutOfRange: the job has no output, and the offset is not 0.
         """
         async with contextlib.AsyncExitStack() as calls:
-            live = await self.jobs.get(request.id)
-            needs_output = request.offset or (request.HasField("follow") and not request.follow)
-            if needs_output and not has_log(live.job):
-                live = await self.jobs.confirmed(live)
-            relay = Relay(request, subject, live, self, calls)
+            relay = Relay(request, subject, await self.jobs.get(request.id), self, calls)
             await relay.accept()
             yield relay
 
@@ -102,6 +98,10 @@ class Relay:
 
     async def accept(self) -> None:
         """Let the node accept the request. A job without output has no other position than 0."""
+        needs_output = self._request.offset or not self._follow
+        if needs_output and not has_log(self._live.job):
+            self._live = await self._jobs.confirmed(self._live)
+            self._attempt = self._live.job.attempt
         if has_log(self._live.job):
             await self._reach_node()
         elif self._request.offset:
