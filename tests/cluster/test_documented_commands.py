@@ -1,6 +1,7 @@
-"""The commands for Kubernetes in docs/cluster.md do what the page says."""
+"""The commands for a cluster in docs/cluster.md and docs/grpcurl.md do what the pages say."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +21,14 @@ from tests.docs.pages import blocks
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/cluster.md"
+RECIPES = ROOT / "docs/grpcurl.md"
 
 Shell = Callable[[str], str]
 
 
-def _documented(text: str) -> str:
-    """Return the only block of the page with a text."""
-    (found,) = [block.code for block in blocks(PAGE) if text in block.code]
+def _documented(text: str, page: Path = PAGE) -> str:
+    """Return the only block of a page with a text."""
+    (found,) = [block.code for block in blocks(page) if text in block.code]
     return found
 
 
@@ -156,3 +158,12 @@ async def test_a_host_is_drained_and_back(cluster: Cluster, admin: Client, tmp_p
     assert [line.split()[1] for line in listed.splitlines()[1:]] == ["Ready"] * len(cluster.hosts)
     after, _ = await admin.run("true", node_selector=on("node-1"))
     assert after.status == job_pb2.JOB_STATUS_COMPLETED
+
+
+def test_the_recipes_list_the_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    server = cluster.gateway.server
+    variables = f"export JOBWORKER_SERVER={server.address} JOBWORKER_CERTS={server.certs}\n"
+    recipes = (_documented(text, RECIPES) for text in ("rpc() { grpcurl", "bufrpc() {", "ClusterService"))
+    printed = _shell(cluster.control_plane, tmp_path)(variables + "".join(recipes))
+    for host in cluster.hosts:
+        assert len(re.findall(f'"name": *"{host.name}"', printed)) == 2
