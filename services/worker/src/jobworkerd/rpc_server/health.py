@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jobworkerd.rpc_server.rpc import Context
 
 SERVICES = ("", "jobworker.v1.JobService")
-"""The whole server and its only service."""
+"""The whole server, and JobService."""
 
 LIMITS = "limits"
 """The status of this name is SERVING while limits can be enforced as at the start."""
