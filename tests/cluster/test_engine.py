@@ -362,6 +362,32 @@ async def test_a_job_whose_pod_was_removed_is_lost(cluster: Cluster, engine: Kub
     renewing.cancel()
 
 
+async def test_a_job_whose_secret_was_changed_by_hand_is_lost(
+    cluster: Cluster, engine: KubernetesEngine
+) -> None:
+    job = accepted(cluster, queue="gpu")
+    name = names.secret_name(job.job.id, "")
+    body = job_secrets.build(name, job.job, job.request, "h")
+    body["data"] = {names.SPEC_KEY: ""}
+    await cluster.kube.create(SECRETS, body)
+    await until(lambda: job.job.id in cluster.archive.rows)
+    final = cluster.archive.rows[job.job.id].job
+    assert (final.status, f"Secret {name}: job is missing" in final.termination.message) == (LOST, True)
+    assert await engine.find(job.job.id) is None
+
+
+async def test_a_job_whose_pod_was_changed_by_hand_is_lost(
+    cluster: Cluster, engine: KubernetesEngine
+) -> None:
+    created = await engine.submit(accepted(cluster))
+    await status(engine, created, job_pb2.JOB_STATUS_INITIALIZING)
+    name = names.pod_name(created.id)
+    await cluster.kube.patch(PODS, name, {"metadata": {"annotations": {names.JOB: None}}})
+    final = await status(engine, created, LOST)
+    assert f"Pod {name}: {names.JOB} is missing" in final.termination.message
+    assert final.node == cluster.node
+
+
 async def test_an_unknown_queue_and_an_invalid_selector_are_refused(
     cluster: Cluster, engine: KubernetesEngine
 ) -> None:

@@ -7,10 +7,10 @@ import pytest
 from fake_apiserver import apiserver
 from job_pods import job, pod, pod_item, secret_item
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_agent.cluster import AttemptOver, ClusterUnavailable
+from jobworker_agent.cluster import AttemptOver, ClusterUnavailable, SecretUnreadable
 from jobworker_agent.kube_cluster import KubeCluster
 from jobworker_agent.node_object import NodeIdentity
-from jobworker_cluster import pods
+from jobworker_cluster import names, pods
 from jobworker_cluster.kube_errors import Conflict
 from jobworker_cluster.resources import NODE_LEASES
 from jobworker_cluster.trace_headers import TraceHeaders
@@ -52,6 +52,15 @@ async def test_a_later_job_of_the_same_request_does_not_start_as_the_first() -> 
     async with apiserver() as (server, kube):
         await server.put(f"{SECRETS}/{FIRST.secret}", secret_item(job(2)))
         with pytest.raises(AttemptOver, match=job(2).id):
+            await KubeCluster(kube, IDENTITY, "jobworker").read_spec(FIRST)
+
+
+async def test_a_secret_whose_attempt_was_changed_by_hand_cannot_be_read() -> None:
+    secret = secret_item(job())
+    secret["metadata"]["annotations"][names.ATTEMPT] = "one"
+    async with apiserver() as (server, kube):
+        await server.put(f"{SECRETS}/{FIRST.secret}", secret)
+        with pytest.raises(SecretUnreadable, match="is 'one', not a number"):
             await KubeCluster(kube, IDENTITY, "jobworker").read_spec(FIRST)
 
 

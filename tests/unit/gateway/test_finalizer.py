@@ -1,25 +1,21 @@
 """The engine against an apiserver in memory: crashes between two steps, and gateways that act at once."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 import structlog
 
-from fake_apiserver import FakeApiserver, apiserver
-from fake_archive import FakeArchive
+from engine_world import CLASSES, LEASES, NEW, PODS, SECRETS, World, accepted, open_world, status, until
 from job_pods import job, pod_item, ran, secret_item
-from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_cluster import job_secrets, names, pods, records, trace_headers
-from jobworker_cluster.kube import Json, Kube
+from jobworker.v1 import job_pb2
+from jobworker_cluster import job_secrets, names, pods, trace_headers
 from jobworker_cluster.kube_errors import Conflict
 from jobworker_cluster.pods import JobPod
-from jobworker_gateway.engine import AcceptedJob, ArchivedJob
+from jobworker_gateway.engine import ArchivedJob
 from jobworker_gateway.kubernetes import final_records, finalizer, time_now
 from jobworker_gateway.kubernetes.attempts import Attempts
 from jobworker_gateway.kubernetes.engine import KubernetesEngine
@@ -35,64 +31,11 @@ from jobworkerd.errors import (
 )
 from jobworkerd.trace_context import TraceContext
 
-PODS = "/api/v1/namespaces/jobworker/pods"
-SECRETS = "/api/v1/namespaces/jobworker/secrets"
-LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
-CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 RUNNING, COMPLETED = job_pb2.JOB_STATUS_RUNNING, job_pb2.JOB_STATUS_COMPLETED
 STOPPED, LOST, QUEUED = job_pb2.JOB_STATUS_STOPPED, job_pb2.JOB_STATUS_LOST, job_pb2.JOB_STATUS_QUEUED
 INITIALIZING = job_pb2.JOB_STATUS_INITIALIZING
 ONCE, AGAIN = job(), job(retry_on_lost=True)
 POD, SECRET = f"{PODS}/job-{ONCE.id}", f"{SECRETS}/job-{ONCE.id}"
-NEW = {"creationTimestamp": "2100-01-01T00:00:00Z"}
-
-
-@dataclass
-class World:
-    """A cluster, its archive and any number of gateways."""
-
-    server: FakeApiserver
-    connect: Callable[[], Kube]
-    archive: FakeArchive = field(default_factory=FakeArchive)
-
-    async def accept(self, found: job_pb2.Job, **fields: Any) -> None:
-        await self.server.put(f"{SECRETS}/job-{found.id}", secret_item(found, **fields))
-
-    async def start(self, found: job_pb2.Job, **fields: Any) -> None:
-        """Store an accepted job with its Pod."""
-        await self.accept(found, **NEW)
-        await self.server.put(f"{PODS}/job-{found.id}", pod_item(found, **fields))
-
-    async def change(
-        self, found: job_pb2.Job, record: job_pb2.Job | None = None, phase: str = "Pending"
-    ) -> None:
-        """Let the scheduler bind a Pod to a node, and the node change it."""
-        item: Json = self.server.objects[f"{PODS}/job-{found.id}"]
-        item["spec"]["nodeName"] = "node-1"
-        item["status"]["phase"] = phase
-        if record:
-            item["metadata"]["annotations"][names.RECORD] = records.encode(records.strip(record))
-        await self.server.put(f"{PODS}/job-{found.id}", item)
-
-    @contextlib.asynccontextmanager
-    async def gateway(self, lost_after: float = 0.0) -> AsyncIterator[KubernetesEngine]:
-        settings = KubernetesSettings(queues={"gpu": {"gpu": "true"}}, lost_after=lost_after)
-        engine = KubernetesEngine(settings, self.archive, self.connect())
-        running = asyncio.create_task(engine.run())
-        try:
-            await until(lambda: not engine.problem)
-            yield engine
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            await engine.close()
-
-    @property
-    def jobs_left(self) -> list[str]:
-        return [path for path in self.server.objects if path.startswith((PODS, SECRETS))]
-
-    def final(self, found: job_pb2.Job) -> job_pb2.Job:
-        return self.archive.rows[found.id].job
 
 
 @pytest.fixture(autouse=True)
@@ -109,42 +52,13 @@ def patient(hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG0
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with apiserver() as (server, kube):
-        for name, value in (("jobworker-low", -100), ("jobworker-normal", 0), ("jobworker-high", 50)):
-            labels = {names.PRIORITY: "true"}
-            await server.put(
-                f"{CLASSES}/{name}", {"metadata": {"name": name, "labels": labels}, "value": value}
-            )
-        yield World(server, lambda: Kube(kube._sessions.access))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-async def status(
-    engine: KubernetesEngine, found: job_pb2.Job, wanted: job_pb2.JobStatus.ValueType
-) -> job_pb2.Job:
-    async with asyncio.timeout(30):
-        live = engine.jobs.get(found.id)
-        while live is None or live.job.status != wanted:
-            live = await engine.jobs.changed(found.id, live.revision if live else 0)
-            await asyncio.sleep(0)
-        return live.job
+    async with open_world() as opened:
+        yield opened
 
 
 def attempt(engine: KubernetesEngine) -> int:
     live = engine.jobs.get(AGAIN.id)
     return live.job.attempt if live else 0
-
-
-def accepted(
-    found: job_pb2.Job, request_id: str = "", request_hash: str = "h", trace: TraceContext | None = None
-) -> AcceptedJob:
-    request = job_service_pb2.CreateJobRequest(command="true", request_id=request_id)
-    return AcceptedJob(found, request, request_hash, trace)
 
 
 async def test_a_job_is_archived_before_it_leaves_the_cluster(world: World) -> None:

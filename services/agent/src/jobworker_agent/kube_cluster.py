@@ -220,6 +220,8 @@ def _check_current(pod: JobPod, secret: Json) -> None:
     if job_id != pod.job_id:
         raise AttemptOver(f"its Secret is that of job {job_id}")
     attempt = (secret.get("annotations") or {}).get(names.ATTEMPT, "1")
+    if not attempt.isdecimal():
+        raise SecretUnreadable(f"the annotation {names.ATTEMPT} is {attempt!r}, not a number")
     if int(attempt) > pod.attempt:
         raise AttemptOver(f"attempt {attempt} has begun")
 

@@ -77,9 +77,19 @@ def pod_name(job_id: str) -> str:
     return f"job-{job_id}"
 
 
+def job_of_pod(name: str) -> str:
+    """Return the id of the job whose Pods have a name. A Pod keeps its name, whatever else is changed."""
+    return name.removeprefix("job-")
+
+
 def secret_name(job_id: str, request_key: str) -> str:
     """Return the name of the Secret of a job. Two requests with the same key compete for one name."""
     return f"request-{request_key}" if request_key else f"job-{job_id}"
+
+
+def job_of_secret(name: str) -> str:
+    """Return the id of the job of a Secret; empty if its name is that of a request id."""
+    return name.removeprefix("job-") if name.startswith("job-") else ""
 
 
 def request_key(owner: str, request_id: str) -> str:

@@ -8,6 +8,7 @@ from jobworker.v1 import job_pb2
 from jobworker_cluster import names, quantities, records
 from jobworker_cluster.job_secrets import JobSecret
 from jobworker_cluster.kube import Json
+from jobworker_cluster.records import InvalidRecord
 
 _MARGIN_SECONDS = 10
 """Time that a stop may take in addition to the grace period of the job."""
@@ -17,7 +18,10 @@ _UNREACHABLE_SECONDS = 5
 
 
 class InvalidPod(ValueError):
-    """Raised for a Pod that has the label of a job but lacks other parts. A gateway did not create it."""
+    """Raised for a Pod that has the label of a job, but other parts are missing or malformed.
+
+    It was changed by hand, or a gateway did not create it.
+    """
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,26 @@ class JobPod:
 
 
 @dataclass(frozen=True)
+class DamagedPod:
+    """An attempt whose Pod was changed by hand. `why` says what cannot be read; see JobPod for the rest.
+
+    `record` is that of the node if it is final and can be read.
+    """
+
+    name: str
+    uid: str
+    version: int
+    held: bool
+    record: job_pb2.Job | None
+    why: str
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return names.job_of_pod(self.name)
+
+
+@dataclass(frozen=True)
 class PodPlan:
     """Decisions of a gateway about an attempt. `gateway` identifies the process."""
 
@@ -116,12 +140,12 @@ def read(pod: Json) -> JobPod:
             secret_uid=annotations.get(names.SECRET_UID, ""),
             request_hash=annotations.get(names.REQUEST_HASH, ""),
             gateway=annotations.get(names.GATEWAY, ""),
-            initial=records.decode(annotations[names.JOB]),
+            initial=_initial(metadata["name"], annotations[names.JOB]),
             record=records.decode(record) if record else None,
             node=spec.get("nodeName") or "",
             phase=status.get("phase") or "Pending",
             deleted="deletionTimestamp" in metadata,
-            held=names.RECORD in (metadata.get("finalizers") or ()),
+            held=_is_held(metadata),
             stopped_by=annotations.get(names.STOPPED_BY, ""),
             stop_grace_period=float(grace) if grace else None,
             queue_timed_out=names.QUEUE_TIMED_OUT in annotations,
@@ -133,7 +157,24 @@ def read(pod: Json) -> JobPod:
             reserved_memory=quantities.mebibytes(reserved.get("memory", "0")),
         )
     except (KeyError, ValueError) as error:
-        raise InvalidPod(f"Pod {metadata.get('name')}: {error}") from error
+        why = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+        raise InvalidPod(f"Pod {metadata['name']}: {why}") from error
+
+
+def examine(pod: Json) -> JobPod | DamagedPod:
+    """Return the attempt in a Pod, or the parts of it that can be read."""
+    try:
+        return read(pod)
+    except InvalidPod as error:
+        metadata = pod["metadata"]
+        return DamagedPod(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            version=int(metadata["resourceVersion"]),
+            held=_is_held(metadata),
+            record=_final_record(metadata.get("annotations") or {}),
+            why=str(error),
+        )
 
 
 def build(plan: PodPlan) -> Json:
@@ -190,6 +231,26 @@ def build(plan: PodPlan) -> Json:
             "enableServiceLinks": False,
         },
     }
+
+
+def _initial(pod_name: str, text: str) -> job_pb2.Job:
+    initial = records.decode(text)
+    # An empty text and one from another Pod are records, too.
+    if pod_name != names.pod_name(initial.id):
+        raise ValueError(f"{names.JOB} is not the record of this job")
+    return initial
+
+
+def _final_record(annotations: Mapping[str, str]) -> job_pb2.Job | None:
+    try:
+        record = records.decode(annotations.get(names.RECORD, ""))
+    except InvalidRecord:
+        return None
+    return record if records.is_final(record) else None
+
+
+def _is_held(metadata: Json) -> bool:
+    return names.RECORD in (metadata.get("finalizers") or ())
 
 
 def _reserved(spec: Json) -> Mapping[str, str]:

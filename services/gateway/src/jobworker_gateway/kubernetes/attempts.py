@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+
 from jobworker.v1 import job_pb2
-from jobworker_cluster import job_secrets, names, pods
-from jobworker_cluster.job_secrets import InvalidSecret, JobSecret
+from jobworker_cluster import job_secrets, names, pods, records
+from jobworker_cluster.job_secrets import DamagedSecret, InvalidSecret, JobSecret
 from jobworker_cluster.kube import Delete, Json, Kube
 from jobworker_cluster.kube_errors import Conflict, NotFound
-from jobworker_cluster.pods import InvalidPod, JobPod, PodPlan
+from jobworker_cluster.pods import DamagedPod, JobPod, PodPlan
 from jobworker_cluster.resources import Selection, secrets
 from jobworker_cluster.resources import pods as pods_of
 from jobworker_gateway.engine import Archive, ArchivedJob
@@ -36,19 +38,14 @@ class Attempts:
     gateway: str
 
     async def pod(self, job_id: str) -> JobPod | None:
-        """Return the Pod of a job; None if it has none."""
-        try:
-            return pods.read(await self.kube.get(pods_of(self.namespace), names.pod_name(job_id)))
-        except (NotFound, InvalidPod):
-            return None
+        """Return the Pod of a job; None if it has none that can be read."""
+        found = await self._examine(job_id)
+        return found if isinstance(found, JobPod) else None
 
-    async def secret(self, job_id: str) -> JobSecret | None:
+    async def secret(self, job_id: str) -> JobSecret | DamagedSecret | None:
         """Return the Secret of a job; None if it has none, because the job is in the archive or unknown."""
         selection = Selection(secrets(self.namespace), labels=f"{names.JOB_ID}={job_id}")
-        try:
-            return next(map(job_secrets.read, (await self.kube.list(selection)).items), None)
-        except InvalidSecret:
-            return None
+        return next(map(job_secrets.examine, (await self.kube.list(selection)).items), None)
 
     async def create(self, secret: JobSecret) -> JobPod:
         """Create the next Pod of a job, and return it or the one that another gateway created.
@@ -64,40 +61,68 @@ class Attempts:
                 return found
             raise
 
-    async def resume(self, secret: JobSecret, last_attempt: int = 0) -> JobPod | job_pb2.Job | None:
+    async def resume(
+        self, secret: JobSecret | DamagedSecret, last: JobPod | None = None
+    ) -> JobPod | job_pb2.Job | None:
         """Continue a job that has a Secret and, as far as this gateway knows, no Pod.
 
         Return the Pod, or the final job; None if a client has deleted the final job.
 
         A gateway was interrupted after the Secret was stored, after an attempt was released, or after the
-        job was archived. Otherwise the Pod was removed by hand, and its command may have run: `last_attempt`
-        is the number of the attempt that this gateway has seen, 0 if none.
+        job was archived. Otherwise the Pod was removed by hand, and its command may have run: `last` is the
+        attempt that this gateway has seen. A job also ends if its Secret or its Pod cannot be read any more.
         """
         job_id = secret.job.id
         if archived := await self._archived(secret):
-            await self.delete_secret(secret.name, secret.uid)
+            await self._clear(secret)
             return archived
         if await self.archive.is_deleted(job_id):
-            await self.delete_secret(secret.name, secret.uid)
+            await self._clear(secret)
             return None
         # A gateway that has just started can list the Secrets long before the Pods.
-        if pod := await self.pod(job_id):
+        pod = await self._examine(job_id)
+        if isinstance(pod, JobPod):
             return pod
-        if secret.next_attempt <= last_attempt or (
-            secret.next_attempt == 1 and self._age(secret) > _CREATE_SECONDS
-        ):
-            return await self._end_removed(secret, last_attempt)
+        if pod or isinstance(secret, DamagedSecret):
+            return await self._end_damaged(secret, pod, last)
+        if self._is_removed(secret, last):
+            return await self._end_removed(secret, last)
         return await self._create_unless_over(secret)
 
-    async def _end_removed(self, secret: JobSecret, last_attempt: int) -> JobPod | job_pb2.Job | None:
+    async def _end_damaged(
+        self, secret: JobSecret | DamagedSecret, pod: DamagedPod | None, last: JobPod | None
+    ) -> job_pb2.Job:
+        """End a job of which an object was changed by hand. Its host stops it when the Pod is gone."""
+        why = "; ".join(each.why for each in (pod, secret) if isinstance(each, DamagedPod | DamagedSecret))
+        _warn(secret.job.id, why)
+        known = final_records.of_attempt(last) if last else secret.job
+        if pod and pod.record:
+            known = records.merge(known, pod.record)
+        return await self._end(secret, known, final_records.damaged(known, why, time_now.timestamp()))
+
+    async def _end_removed(self, secret: JobSecret, last: JobPod | None) -> JobPod | job_pb2.Job | None:
         # Another gateway can have released the attempt, to start the next one, since the Secret was read.
         fresh = await self.secret(secret.job.id)
-        if fresh and fresh.next_attempt > secret.next_attempt:
-            return await self.resume(fresh, last_attempt)
-        final = final_records.removed(secret.job, time_now.timestamp())
+        if isinstance(fresh, JobSecret) and fresh.next_attempt > secret.next_attempt:
+            return await self.resume(fresh, last)
+        known = final_records.of_attempt(last) if last else secret.job
+        return await self._end(secret, known, final_records.removed(known, time_now.timestamp()))
+
+    async def _end(
+        self, secret: JobSecret | DamagedSecret, known: job_pb2.Job, lost: job_pb2.Job
+    ) -> job_pb2.Job:
+        # A result that the node has reported is true, whatever happened to the Pod later.
+        final = known if records.is_final(known) else lost
         archived = await self.archive.add(ArchivedJob(final, secret.request_key, secret.request_hash))
-        await self.delete_secret(secret.name, secret.uid)
+        await self._clear(secret)
         return archived
+
+    async def _clear(self, secret: JobSecret | DamagedSecret) -> None:
+        """Remove the Secret of an archived job, and before it a Pod that cannot be read."""
+        pod = await self._examine(secret.job.id)
+        if isinstance(pod, DamagedPod):
+            await self.release(pod)
+        await self.delete_secret(secret.name, secret.uid)
 
     async def _create_unless_over(self, secret: JobSecret) -> JobPod | job_pb2.Job | None:
         pod = await self.create(secret)
@@ -109,7 +134,7 @@ class Attempts:
         return pod
 
     async def advance(self, pod: JobPod) -> JobSecret | None:
-        """Note in the Secret that an attempt is over. None: the job has no Secret any more.
+        """Note in the Secret that an attempt is over. None: the job has no Secret that can be read.
 
         Raises:
             Conflict: another gateway has changed the Secret.
@@ -126,8 +151,11 @@ class Attempts:
             return job_secrets.read(await self.kube.patch(resource, secret.name, {"metadata": metadata}))
         except NotFound:
             return None
+        except InvalidSecret as error:
+            _warn(pod.job_id, str(error))
+            return None
 
-    async def release(self, pod: JobPod, *, unchanged: bool = False) -> None:
+    async def release(self, pod: JobPod | DamagedPod, *, unchanged: bool = False) -> None:
         """Remove the finalizer of a Pod and delete it. With `unchanged`, only if it has not changed.
 
         Raises:
@@ -175,14 +203,21 @@ class Attempts:
             found = await self.kube.patch(pods_of(self.namespace), pod.name, {"metadata": metadata})
         except (NotFound, Conflict):
             return None
-        return pods.read(found)
+        changed = pods.examine(found)
+        return changed if isinstance(changed, JobPod) else None
 
     async def delete_secret(self, name: str, uid: str) -> None:
         """Delete the Secret of an archived job, but not another one that has its name since."""
         with contextlib.suppress(NotFound, Conflict):
             await self.kube.delete(secrets(self.namespace), name, Delete(uid))
 
-    async def _archived(self, secret: JobSecret) -> job_pb2.Job | None:
+    async def _examine(self, job_id: str) -> JobPod | DamagedPod | None:
+        try:
+            return pods.examine(await self.kube.get(pods_of(self.namespace), names.pod_name(job_id)))
+        except NotFound:
+            return None
+
+    async def _archived(self, secret: JobSecret | DamagedSecret) -> job_pb2.Job | None:
         """Return the final job of a Secret, or an earlier one of the same request.
 
         The earlier job became final just before the Secret was stored, and the gateway was interrupted before
@@ -193,6 +228,14 @@ class Attempts:
         key = secret.request_key
         earlier = await self.archive.find_request(key) if key else None
         return earlier.job if earlier else None
+
+    def _is_removed(self, secret: JobSecret, last: JobPod | None) -> bool:
+        """Return whether the current attempt has had a Pod, so that its command may have run."""
+        if last and secret.next_attempt <= last.attempt:
+            return True
+        if secret.next_attempt > 1:
+            return False
+        return self._age(secret) > _CREATE_SECONDS
 
     def _age(self, secret: JobSecret) -> float:
         return (self.kube.time() - datetime.fromisoformat(secret.create_time)).total_seconds()
@@ -210,3 +253,7 @@ class Attempts:
             priority_class=await self.priorities.class_for(secret.job.priority),
             node_selector=self.queues.get(queue, {}),
         )
+
+
+def _warn(job_id: str, why: str) -> None:
+    structlog.get_logger().warning("job damaged", job_id=job_id, reason=why)

@@ -40,11 +40,8 @@ class ClusterState:
     ) -> None:
         self.pods: dict[str, JobPod] = {}
         self.secrets: dict[str, SeenSecret] = {}
-        self.vanished: dict[str, int] = {}
-        """Jobs whose Pod has disappeared, and the number of its attempt.
-
-        Another Pod or the archive follows.
-        """
+        self.vanished: dict[str, JobPod] = {}
+        """The last state of Pods that have disappeared. Another Pod or the archive follows."""
 
         self.unaccepted: set[str] = set()
         """Jobs with a Pod but without a Secret. Their Pods may be those of a slow gateway."""
@@ -75,14 +72,13 @@ class ClusterState:
         self._version = version
         if pod := _read(item):
             self._put(pod)
+        else:
+            self._lose(item)
 
     def delete_pod(self, item: Json, version: int) -> None:
         """Note that a Pod has disappeared."""
         self._version = version
-        pod = _read(item)
-        known = self.pods.get(pod.job_id) if pod else None
-        if pod and known and known.uid == pod.uid:
-            self._drop(known)
+        self._lose(item)
 
     def advance(self, version: int) -> None:
         """Note that nothing else has changed up to a version."""
@@ -157,6 +153,12 @@ class ClusterState:
             self._table.put(LiveJob(views.job_of(pod), pod.uid, address, pod.priority, reserved))
             self._on_change(pod.job_id)
 
+    def _lose(self, item: Json) -> None:
+        """Drop a Pod that has disappeared, or that cannot be read any more."""
+        known = self.pods.get(names.job_of_pod(item["metadata"]["name"]))
+        if known and known.uid == item["metadata"]["uid"]:
+            self._drop(known)
+
     def _drop(self, pod: JobPod) -> None:
         del self.pods[pod.job_id]
         self.unaccepted.discard(pod.job_id)
@@ -164,7 +166,7 @@ class ClusterState:
         if self.is_final(pod.job_id):
             self.forget(pod.job_id)
         else:
-            self.vanished[pod.job_id] = pod.attempt
+            self.vanished[pod.job_id] = pod
             self._on_change(pod.job_id)
 
 
@@ -179,4 +181,7 @@ def _read(item: Json) -> JobPod | None:
 def _seen_secret(item: Json) -> tuple[str, SeenSecret] | None:
     metadata = item["metadata"]
     job_id = (metadata.get("labels") or {}).get(names.JOB_ID)
-    return (job_id, SeenSecret(metadata["name"], metadata["uid"])) if job_id else None
+    if not job_id:
+        structlog.get_logger().warning("secret ignored", name=metadata["name"])
+        return None
+    return job_id, SeenSecret(metadata["name"], metadata["uid"])

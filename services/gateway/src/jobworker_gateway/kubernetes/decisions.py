@@ -47,7 +47,7 @@ def decide(pod: JobPod, now: Timestamp, *, node_gone: bool, accepted: bool = Tru
     """
     retries = accepted and pod.initial.retry_on_lost and not pod.stopped_by
     if pod.record is not None and records.is_final(pod.record):
-        return Retry() if retries and _is_lost(pod.record) else Archive(_with_attempt(pod))
+        return Retry() if retries and _is_lost(pod.record) else Archive(final_records.of_attempt(pod))
     if not pod.deleted and (pod.stopped_by or (pod.queue_timed_out and not pod.node)):
         return DeletePod()
     if pod.deleted and not pod.node:
@@ -68,12 +68,6 @@ def _is_lost(record: job_pb2.Job) -> bool:
         job_pb2.TERMINATION_REASON_EVICTED,
         job_pb2.TERMINATION_REASON_LOST,
     }
-
-
-def _with_attempt(pod: JobPod) -> job_pb2.Job:
-    job = pod.merged
-    job.node, job.attempt = pod.node, pod.attempt
-    return job
 
 
 def _ended_in_queue(pod: JobPod, now: Timestamp) -> job_pb2.Job:

@@ -203,7 +203,7 @@ class KubernetesEngine:
         secret = await self._attempts.secret(job_id)
         if secret is None:
             return None
-        found = await self._attempts.resume(secret, self._state.vanished.get(job_id, 0))
+        found = await self._attempts.resume(secret, self._state.vanished.get(job_id))
         return found if isinstance(found, JobPod) else None
 
     async def _archived(self, pod: JobPod) -> job_pb2.Job:

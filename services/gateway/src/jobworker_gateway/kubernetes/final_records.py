@@ -5,6 +5,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jobworker.v1 import job_pb2
 from jobworker_cluster import records
 from jobworker_cluster.pods import JobPod
+from jobworkerd import job_id
+
+
+def of_attempt(pod: JobPod) -> job_pb2.Job:
+    """Return the record of an attempt as its node has written it last."""
+    job = job_pb2.Job()
+    job.CopyFrom(pod.merged)
+    job.node, job.attempt = pod.node, pod.attempt
+    return job
 
 
 def stopped(pod: JobPod, now: Timestamp) -> job_pb2.Job:
@@ -33,22 +42,33 @@ def evicted_from_queue(pod: JobPod, now: Timestamp) -> job_pb2.Job:
 
 def lost(pod: JobPod, now: Timestamp) -> job_pb2.Job:
     """Return the record of a job whose node is gone."""
+    return _lost(of_attempt(pod), f"the cluster lost node {pod.node}", now)
+
+
+def removed(known: job_pb2.Job, now: Timestamp) -> job_pb2.Job:
+    """Return the record of a job whose Pod has disappeared. `known` is what the gateway has seen of it."""
+    return _lost(known, "the Pod of the job was removed from the cluster", now)
+
+
+def damaged(known: job_pb2.Job, why: str, now: Timestamp) -> job_pb2.Job:
+    """Return the record of a job whose Secret or Pod was changed by hand, so that it cannot be read.
+
+    `known` can have only the id, which contains the time of creation.
+    """
+    job = job_pb2.Job()
+    job.CopyFrom(known)
+    if not job.HasField("create_time") and job_id.is_job_id(job.id):
+        job.create_time.FromNanoseconds(job_id.time_of(job.id))
+    return _lost(job, f"an object of the job was changed by hand and cannot be read ({why})", now)
+
+
+def _lost(known: job_pb2.Job, why: str, now: Timestamp) -> job_pb2.Job:
     termination = job_pb2.Termination(
-        reason=job_pb2.TERMINATION_REASON_LOST,
-        message=f"the cluster lost node {pod.node}; the result of the job is unknown",
+        reason=job_pb2.TERMINATION_REASON_LOST, message=f"{why}; the result of the job is unknown"
     )
-    job = _ended(pod.merged, job_pb2.JOB_STATUS_LOST, termination, now)
-    job.node, job.attempt, job.pid = pod.node, pod.attempt, 0
+    job = _ended(known, job_pb2.JOB_STATUS_LOST, termination, now)
+    job.pid = 0
     return job
-
-
-def removed(initial: job_pb2.Job, now: Timestamp) -> job_pb2.Job:
-    """Return the record of a job whose Pod has disappeared. Nothing is known of the command."""
-    termination = job_pb2.Termination(
-        reason=job_pb2.TERMINATION_REASON_LOST,
-        message="the Pod of the job was removed from the cluster; the result of the job is unknown",
-    )
-    return _ended(initial, job_pb2.JOB_STATUS_LOST, termination, now)
 
 
 def _history(pod: JobPod) -> str:

@@ -162,7 +162,7 @@ class Finalizer:
 
     async def _without_pod(self, job_id: str) -> None:
         if secret := await self.attempts.secret(job_id):
-            found = await self.attempts.resume(secret, self.state.vanished.get(job_id, 0))
+            found = await self.attempts.resume(secret, self.state.vanished.get(job_id))
             match found:
                 case JobPod():
                     self.state.learn(found)

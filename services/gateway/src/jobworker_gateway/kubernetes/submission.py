@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from jobworker.v1 import job_pb2
 from jobworker_cluster import job_secrets, names
-from jobworker_cluster.job_secrets import JobSecret
+from jobworker_cluster.job_secrets import DamagedSecret, InvalidSecret, JobSecret
 from jobworker_cluster.kube_errors import Conflict, KubeError, NotFound, Unreachable
 from jobworker_cluster.pods import JobPod
 from jobworker_cluster.resources import secrets
@@ -112,22 +112,27 @@ class Submission:
                 await self.attempts.delete_secret(secret.name, secret.uid)
             raise
 
-    async def _earlier(self, accepted: AcceptedJob, key: str) -> JobSecret | None:
+    async def _earlier(self, accepted: AcceptedJob, key: str) -> JobSecret | DamagedSecret | None:
         """Return the Secret of the earlier request; None if the archive has the job now, or had it."""
         earlier = await self._current(names.secret_name(accepted.job.id, key))
         if earlier:
             _check_same(accepted, earlier.job.id, earlier.request_hash)
         return earlier
 
-    async def _current(self, name: str) -> JobSecret | None:
+    async def _current(self, name: str) -> JobSecret | DamagedSecret | None:
         """Return a Secret; None if it does not exist, or if a client has deleted its job.
 
         The Secret of a final job stays for a moment, in which a client can delete the job.
+
+        Raises:
+            ClusterRefused: the Secret was changed by hand, so that nothing tells which job it has.
         """
         try:
-            found = job_secrets.read(await self.attempts.kube.get(secrets(self.attempts.namespace), name))
+            found = job_secrets.examine(await self.attempts.kube.get(secrets(self.attempts.namespace), name))
         except NotFound:
             return None
+        except InvalidSecret as error:
+            raise ClusterRefused(str(error), "an administrator has to repair it") from error
         if await self.attempts.archive.is_deleted(found.job.id):
             await self.attempts.delete_secret(found.name, found.uid)
             return None
