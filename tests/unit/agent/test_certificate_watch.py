@@ -1,5 +1,6 @@
 """The messages of the agent about its certificates."""
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,11 @@ async def test_certificates_that_expire_are_logged_once_each(
     assert "set-credentials agent" in texts[0]
     assert texts[1].startswith(f"{tmp_path}/gateway.pem expires at ")
     assert "with: jobworkerd certs renew gateway-host1;" in texts[1]
+    left = {name: expiry - time.time() for name, expiry in watch.expiries().items()}
+    assert {name: round(seconds / 86_400) for name, seconds in left.items()} == {
+        "gateway": 10,
+        "kubeconfig": 5,
+    }
 
 
 async def test_a_renewed_certificate_has_no_notice(

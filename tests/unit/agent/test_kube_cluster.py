@@ -119,3 +119,14 @@ async def test_a_lease_is_renewed_after_an_answer_was_lost() -> None:
         await server.put(LEASE, lease)
         await cluster.renew_lease(15, "node-uid")
         assert server.objects[LEASE]["spec"]["renewTime"] > lease["spec"]["renewTime"]
+
+
+@pytest.mark.parametrize(("spec", "unschedulable"), [({}, False), ({"unschedulable": True}, True)])
+async def test_a_cordoned_node_is_unschedulable(spec: dict[str, bool], unschedulable: bool) -> None:  # noqa: FBT001
+    async with apiserver() as (server, kube):
+        await server.put(
+            "/api/v1/nodes/node-1", {"metadata": {"name": "node-1", "uid": "uid-1"}, "spec": spec}
+        )
+        node = await KubeCluster(kube, IDENTITY, "jobworker").node()
+    assert node
+    assert node.unschedulable is unschedulable

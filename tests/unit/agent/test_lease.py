@@ -80,6 +80,21 @@ async def test_the_lease_ends_15_s_after_the_last_renewal(lease: NodeLease, cloc
     assert held == [False, True, False]
 
 
+async def test_the_age_counts_from_the_last_renewal_that_the_cluster_accepted(
+    lease: NodeLease, cluster: SlowCluster, clock: Clock
+) -> None:
+    clock.now += 2.0
+    ages = [lease.age]
+    cluster.seconds = 1.0
+    await lease.renew()
+    ages.append(lease.age)
+    clock.now += 3.0
+    cluster.faults.errors["renew_lease"] = [ClusterUnavailable("refused")]
+    await lease.renew()
+    ages.append(lease.age)
+    assert ages == [2.0, 1.0, 4.0]
+
+
 async def test_the_host_keeps_no_lease_that_the_cluster_did_not_renew(
     lease: NodeLease, cluster: SlowCluster, host: FakeHost, log: list[EventDict]
 ) -> None:
@@ -88,6 +103,7 @@ async def test_the_host_keeps_no_lease_that_the_cluster_did_not_renew(
         await lease.renew()
     assert len(host.leases) == 1
     assert [line["event"] for line in log] == ["lease not renewed", "lease renewed again"]
+    assert lease.results == {"kubernetes_error": 2, "success": 1}
 
 
 async def test_the_node_stays_alive_while_the_server_restarts(
@@ -97,6 +113,7 @@ async def test_the_node_stays_alive_while_the_server_restarts(
     host.faults.errors["renew_host_lease"] = [HostUnavailable("SUPERVISOR_UNAVAILABLE", "restarts")] * 5
     for _ in range(6):
         await lease.renew()
+    assert lease.results == {"jobworkerd_error": 5, "success": 1}
     assert len(cluster.leases) == 6
     assert lease.held
 

@@ -12,7 +12,7 @@ LEVELS = {"warning", "error", "exception"}
 
 def _messages() -> set[str]:
     found = set()
-    for path in PACKAGE.glob("*.py"):
+    for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Call)

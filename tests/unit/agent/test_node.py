@@ -1,5 +1,6 @@
 """The Node object of the host."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from structlog.typing import EventDict
 
 from jobworker.v1 import node_service_pb2
-from jobworker_agent.cluster import NodeView
+from jobworker_agent.cluster import ClusterUnavailable, NodeView
 from jobworker_agent.host_errors import HostUnavailable
 from jobworker_agent.node import HostWatch, NodeKeeper
 from jobworker_agent.node_object import (
@@ -219,3 +220,36 @@ async def test_a_node_without_the_taint_is_reported(
     cluster.node_view = replace(READY, tainted=False)
     await keeper.check()
     assert log[0]["event"] == "node has no taint"
+
+
+async def _checked(keeper: NodeKeeper) -> NodeKeeper:
+    """Let it check the Node once."""
+    task = asyncio.ensure_future(keeper.run())
+    while not keeper.results:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return keeper
+
+
+async def test_checks_are_counted_by_their_results(
+    keeper: NodeKeeper, cluster: FakeCluster, host: FakeHost, clock: Clock
+) -> None:
+    assert (await _checked(keeper)).results == {"success": 1}
+    cluster.faults.errors["node"] = [ClusterUnavailable("no route")]
+    other = NodeKeeper(IDENTITY, SYSTEM, cluster, HostWatch(host, clock), clock)
+    assert (await _checked(other)).results == {"error": 1}
+
+
+async def test_the_keeper_knows_whether_the_node_is_ready_and_cordoned(
+    keeper: NodeKeeper, cluster: FakeCluster, host: FakeHost, clock: Clock
+) -> None:
+    states = [(keeper.ready, keeper.cordoned)]
+    await keeper.check()
+    states.append((keeper.ready, keeper.cordoned))
+    clock.now += 60.0
+    host.faults.errors["describe"] = [AWAY]
+    cluster.node_view = replace(READY, unschedulable=True)
+    await keeper.check()
+    states.append((keeper.ready, keeper.cordoned))
+    assert states == [(False, False), (True, False), (False, True)]

@@ -1,6 +1,7 @@
 """The life of an attempt, with a host and a cluster that fail."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_agent.cluster import AttemptOver, ClusterUnavailable
 from jobworker_agent.host_errors import HostError, HostUnavailable, JobUnknown, RunRefused
-from jobworker_agent.pod_run import PodRun
+from jobworker_agent.pod_run import PodRun, StepCounts
 from jobworker_agent.start import Starter
 from jobworker_cluster.pods import JobPod
 from tests.unit.agent.fakes import (
@@ -39,13 +40,14 @@ class Node:
         self.host = FakeHost(self.faults)
         self.cluster = FakeCluster(pod or a_pod(), self.faults)
         self.lease = HeldLease()
+        self.steps: StepCounts = Counter()
         self.slept: list[float] = []
         self.on_sleep: Callable[[], None] = lambda: None
 
     def new_run(self) -> PodRun:
         assert self.cluster.pod
         starter = Starter("host1", self.host, self.cluster, self.lease)
-        return PodRun(self.cluster.pod, starter, self._sleep)
+        return PodRun(self.cluster.pod, starter, self._sleep, steps=self.steps)
 
     def statuses(self) -> list[job_pb2.JobStatus.ValueType]:
         return [job.status for job in self.cluster.reports]
@@ -68,6 +70,7 @@ async def test_a_job_is_started_reported_awaited_and_reported() -> None:
     assert start.fenced
     assert start.job.request_id == "uid-1"
     assert node.host.traces == [TRACE]
+    assert node.steps == {("start", "success"): 1, ("report", "success"): 2, ("wait", "success"): 1}
 
 
 async def test_an_attempt_that_the_cluster_has_given_up_does_not_start() -> None:
@@ -175,6 +178,20 @@ async def test_a_step_that_fails_for_a_while_is_repeated(call: str, error: Excep
     assert node.statuses()[-2:] == [RUNNING, COMPLETED]
     assert len(node.slept) == 20
     assert max(node.slept) <= 10.0
+
+
+async def test_steps_that_were_delayed_and_steps_with_a_fault_are_counted() -> None:
+    node = Node()
+    node.host.ends_by_itself = True
+    node.faults.errors |= {"report": [AWAY, AWAY], "wait": [RuntimeError("a fault of the agent")]}
+    await node.new_run().run()
+    assert node.steps == {
+        ("start", "success"): 1,
+        ("report", "delayed"): 2,
+        ("report", "success"): 2,
+        ("wait", "failed"): 1,
+        ("wait", "success"): 1,
+    }
 
 
 async def test_a_final_record_waits_until_the_cluster_is_back() -> None:

@@ -1,6 +1,7 @@
 """The attempts of a node, and the orphans."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -32,7 +33,8 @@ class Node:
         self.orphans = Orphans(self.host, lambda: self.runs.uids)
 
     def _new_run(self, pod: JobPod) -> PodRun:
-        return PodRun(pod, Starter("host1", self.host, self.cluster, HeldLease()), _no_delay)
+        starter = Starter("host1", self.host, self.cluster, HeldLease())
+        return PodRun(pod, starter, _no_delay, steps=Counter())
 
     def _check(self) -> None:
         self.checks += 1
@@ -56,6 +58,19 @@ async def test_each_pod_is_started_once() -> None:
         node.runs.apply(PodsListed((replace(POD, record=a_job()),)))
         node.runs.apply(PodGone(POD.uid))
     assert len(node.host.starts) == 1
+
+
+async def test_the_pods_are_counted_by_the_state_of_their_jobs() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        node = Node(tasks)
+        assert not node.runs.states()
+        node.runs.apply(PodsListed((POD, replace(NEXT, record=a_job(job_pb2.JOB_STATUS_COMPLETED)))))
+        assert node.runs.states() == {"pending": 1, "reported": 1}
+        await _until_waiting(node.host)
+        assert node.runs.states() == {"running": 1, "reported": 1}
+        node.runs.apply(PodGone(NEXT.uid))
+        assert node.runs.states() == {"running": 1}
+        node.runs.apply(PodGone(POD.uid))
 
 
 async def test_an_old_state_of_a_reported_pod_starts_nothing() -> None:
@@ -120,9 +135,12 @@ async def test_orphans_are_stopped_after_errors_of_the_host(
     orphans.check()
     task = asyncio.ensure_future(orphans.run())
     await host.changed.wait()
+    while not orphans.stopped:
+        await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert host.jobs[ID].termination.message == "evicted: the cluster has given up this attempt"
+    assert orphans.stopped == 1
 
 
 async def test_a_job_that_starts_after_the_last_check_is_an_orphan(monkeypatch: pytest.MonkeyPatch) -> None:

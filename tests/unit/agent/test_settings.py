@@ -6,7 +6,13 @@ import pytest
 from typer.testing import CliRunner
 
 from jobworker_agent.main import app
-from jobworker_agent.settings import InvalidSettings, host_address, node_identity, read_file
+from jobworker_agent.settings import (
+    InvalidSettings,
+    host_address,
+    metrics_address,
+    node_identity,
+    read_file,
+)
 
 ADDRESS = "host1.example.org:50051"
 NO_MAXIMA = {"max_cpu": 0, "max_memory": 0, "max_jobs": 0}
@@ -68,6 +74,31 @@ def test_a_setting_that_is_not_accepted_is_named(
     with pytest.raises(InvalidSettings) as caught:
         node_identity(node, address, labels, maxima)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("", None),
+        ("127.0.0.1:9465", ("127.0.0.1", 9465)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:65535", ("::1", 65_535)),
+    ],
+)
+def test_the_endpoint_has_a_loopback_address(listen: str, address: tuple[str, int] | None) -> None:
+    assert metrics_address(listen) == address
+
+
+@pytest.mark.parametrize(
+    "listen", ["0.0.0.0:9465", ":9465", "9465", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:-1", "host1:9465"]
+)
+def test_the_endpoint_has_no_other_address(listen: str) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        metrics_address(listen)
+    assert str(caught.value) == (
+        f"metrics_listen: {listen!r} is not a loopback address with a port; "
+        "use one such as 127.0.0.1:9465, or leave it empty for no endpoint"
+    )
 
 
 def test_the_certificate_is_in_the_directory() -> None:

@@ -5,7 +5,21 @@ from dataclasses import replace
 import pytest
 
 from jobworker.v1 import job_pb2
-from jobworker_agent.steps import Done, Evict, Look, Progress, Report, Start, Step, Stop, Wait, next_step
+from jobworker_agent.steps import (
+    STEP_NAMES,
+    Done,
+    Evict,
+    Look,
+    PodState,
+    Progress,
+    Report,
+    Start,
+    Step,
+    Stop,
+    Wait,
+    next_step,
+    pod_state,
+)
 from jobworker_cluster.pods import JobPod
 from tests.unit.agent.fakes import a_job, a_pod
 
@@ -79,6 +93,28 @@ def test_the_next_step_follows_from_pod_and_host(pod: JobPod, progress: Progress
 def test_an_eviction_names_its_cause(disruption: str, message: str) -> None:
     pod = replace(POD, deleted=True, disruption=disruption)
     assert next_step(pod, Progress(job=RUNNING, asked=True)) == Evict(message)
+
+
+@pytest.mark.parametrize(
+    ("pod", "progress", "state"),
+    [
+        (POD, Progress(), PodState.PENDING),
+        (POD, Progress(job=RUNNING, asked=True), PodState.RUNNING),
+        (replace(POD, record=RUNNING), Progress(), PodState.PENDING),  # until the host has told about it
+        (replace(POD, record=RUNNING), Progress(job=RUNNING, asked=True), PodState.RUNNING),
+        (STOPPED, Progress(job=RUNNING, asked=True), PodState.RUNNING),
+        (POD, Progress(job=ENDED, asked=True, reported=RUNNING), PodState.UNREPORTED),
+        (replace(POD, record=RUNNING), Progress(asked=True), PodState.UNREPORTED),  # it is LOST
+        (POD, Progress(job=ENDED, asked=True, reported=ENDED), PodState.REPORTED),
+        (replace(POD, record=ENDED), Progress(), PodState.REPORTED),
+    ],
+)
+def test_the_state_of_a_pod_is_that_of_its_job(pod: JobPod, progress: Progress, state: PodState) -> None:
+    assert pod_state(pod, progress) is state
+
+
+def test_each_step_has_a_name() -> None:
+    assert STEP_NAMES == ("start", "look", "report", "wait", "stop", "evict")
 
 
 def _reported(step: Step) -> job_pb2.Job:

@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine
 
 import structlog
 
@@ -12,10 +13,12 @@ from jobworker_agent.cluster import Cluster
 from jobworker_agent.host import GrpcHost, Host
 from jobworker_agent.kube_cluster import connect
 from jobworker_agent.lease import NodeLease
+from jobworker_agent.metrics import endpoint
+from jobworker_agent.metrics.agent_metrics import AgentMetrics, NodeParts
 from jobworker_agent.node import HostWatch, NodeKeeper, read_system
 from jobworker_agent.node_object import NodeIdentity
 from jobworker_agent.orphans import Orphans
-from jobworker_agent.pod_run import PodRun
+from jobworker_agent.pod_run import PodRun, StepCounts
 from jobworker_agent.pod_runs import PodRuns
 from jobworker_agent.pod_watch import PodWatch
 from jobworker_agent.settings import Settings
@@ -29,7 +32,7 @@ async def serve(settings: Settings) -> None:
     effect on the cluster. After that, the cluster finds out by itself that the node is gone.
 
     Raises:
-        OSError: a certificate or the kubeconfig cannot be read.
+        OSError: a certificate or the kubeconfig cannot be read, or the address of the metrics cannot be used.
         InvalidKubeconfig: the kubeconfig cannot be used.
         ExceptionGroup: an unexpected error, which the log has, too.
     """
@@ -37,11 +40,25 @@ async def serve(settings: Settings) -> None:
     host = GrpcHost(settings.server)
     try:
         async with connect(settings.kubeconfig, settings.identity, settings.namespace) as cluster:
-            log.info("agent started", node=settings.identity.name, server=settings.server.target)
+            watch = CertificateWatch(host.connections, cluster)
+            sock = endpoint.bind(*settings.metrics_listen) if settings.metrics_listen else None
+
+            async def serve_metrics(parts: NodeParts) -> None:
+                if sock:
+                    metrics = AgentMetrics(parts, cluster.calls, watch.expiries)
+                    await endpoint.MetricsEndpoint(metrics.render).serve(sock)
+
+            log.info(
+                "agent started",
+                node=settings.identity.name,
+                server=settings.server.target,
+                metrics=endpoint.bound_address(sock) if sock else "",
+            )
             systemd.notify("READY=1")
             try:
-                watch = CertificateWatch(host.connections, cluster)
-                await _until_signal(_together(run(settings.identity, host, cluster), watch.run()))
+                await _until_signal(
+                    _together(run(settings.identity, host, cluster, serve_metrics), watch.run())
+                )
             except ExceptionGroup:
                 log.exception("agent failed", node=settings.identity.name)
                 raise
@@ -51,11 +68,21 @@ async def serve(settings: Settings) -> None:
         await host.close()
 
 
-async def run(identity: NodeIdentity, host: Host, cluster: Cluster) -> None:
-    """Be the node until cancelled."""
+async def _serve_nothing(_parts: NodeParts) -> None:
+    """Serve no metrics."""
+
+
+async def run(
+    identity: NodeIdentity,
+    host: Host,
+    cluster: Cluster,
+    serve_metrics: Callable[[NodeParts], Coroutine[None, None, None]] = _serve_nothing,
+) -> None:
+    """Be the node until cancelled. `serve_metrics` runs beside it."""
     async with asyncio.TaskGroup() as tasks:
         orphans = Orphans(host, lambda: runs.uids)
-        runs = PodRuns(lambda pod: PodRun(pod, starter), tasks, orphans.check)
+        steps: StepCounts = Counter()
+        runs = PodRuns(lambda pod: PodRun(pod, starter, steps=steps), tasks, orphans.check)
         watch = PodWatch(cluster, runs.apply)
         host_watch = HostWatch(host, requires_limits=identity.requires_limits)
         node = NodeKeeper(identity, read_system(), cluster, host_watch)
@@ -66,6 +93,7 @@ async def run(identity: NodeIdentity, host: Host, cluster: Cluster) -> None:
             ("lease", lease.run()),
             ("watch", watch.run()),
             ("orphans", orphans.run()),
+            ("metrics", serve_metrics(NodeParts(lease, node, runs, orphans, steps))),
             ("watchdog", systemd.report_alive()),
         ):
             tasks.create_task(work, name=name)

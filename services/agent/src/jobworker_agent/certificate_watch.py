@@ -1,7 +1,7 @@
 """Lets the agent use renewed certificates, and reports those that expire soon."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import structlog
@@ -56,6 +56,10 @@ class CertificateWatch:
         except InvalidKubeconfig as error:
             self._log.warning("kubeconfig not usable", error=str(error))
         self._notices.update(self._current())
+
+    def expiries(self) -> Mapping[str, float]:
+        """Return when each certificate in use expires, in seconds since the epoch."""
+        return {each.name: each.expiry.timestamp() for each in self._current()}
 
     def _current(self) -> Iterable[ClientCertificate]:
         return filter(None, (self._connections.current.certificate, self._credentials.certificate))

@@ -41,6 +41,7 @@ class NodeView:
     uid: str
     annotations: Mapping[str, str] = field(default_factory=dict)
     tainted: bool = True
+    unschedulable: bool = False
     ready: str = ""
     ready_since: str = ""
 

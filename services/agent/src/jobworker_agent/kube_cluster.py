@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
@@ -67,6 +68,11 @@ class KubeCluster:
     def certificate(self) -> ClientCertificate | None:
         """The client certificate of the agent in the kubeconfig; None if it has another credential."""
         return self._kube.certificate
+
+    @property
+    def calls(self) -> "Counter[tuple[str, int]]":
+        """See Kube."""
+        return self._kube.calls
 
     async def refresh(self) -> bool:
         """See Kube."""
@@ -234,6 +240,7 @@ def _node_view(node: Json) -> NodeView:
         uid=metadata["uid"],
         annotations=metadata.get("annotations") or {},
         tainted=any(taint["key"] == names.NODE for taint in spec.get("taints") or ()),
+        unschedulable=bool(spec.get("unschedulable")),
         ready=ready.get("status", ""),
         ready_since=ready.get("lastTransitionTime", ""),
     )

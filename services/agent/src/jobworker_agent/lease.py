@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
+from enum import StrEnum
 
 import structlog
 
@@ -20,6 +22,14 @@ _REGISTER_SECONDS = 0.2
 
 _CALL_SECONDS = 5.0
 """Maximum time of a renewal. A renewal that arrives later is of little use, and the next one has to try."""
+
+
+class RenewalResult(StrEnum):
+    """The result of a renewal: success, or the program that did not renew the lease."""
+
+    SUCCESS = "success"
+    KUBERNETES_ERROR = "kubernetes_error"
+    JOBWORKERD_ERROR = "jobworkerd_error"
 
 
 def boot_time() -> float:
@@ -55,6 +65,13 @@ class NodeLease:
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
         self._problem = ""
         self._cut_off = False
+        self._renewed_at = clock()
+        self.results: Counter[RenewalResult] = Counter()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the cluster accepted the last renewal; since the start of the agent before that."""
+        return self._clock() - self._renewed_at
 
     @property
     def held(self) -> bool:
@@ -79,27 +96,28 @@ class NodeLease:
             async with asyncio.timeout(_CALL_SECONDS):
                 await self._cluster.renew_lease(LEASE_SECONDS, node_uid)
             self._cluster_answers()
-            self._ends_at = began + LEASE_SECONDS
+            self._renewed_at, self._ends_at = began, began + LEASE_SECONDS
             left = self._ends_at - self._clock()
             if left > 0:
                 await self._host.renew_lease(left, self._ends_at)
         except ClusterUnavailable as error:
             self._cut_off = True
-            self._note(f"Kubernetes: {error}")
+            self._note(f"Kubernetes: {error}", RenewalResult.KUBERNETES_ERROR)
         except TimeoutError:
             self._cut_off = True
-            self._note("Kubernetes: no answer in time")
+            self._note("Kubernetes: no answer in time", RenewalResult.KUBERNETES_ERROR)
         except HostError as error:
-            self._note(f"jobworkerd: {error}")
+            self._note(f"jobworkerd: {error}", RenewalResult.JOBWORKERD_ERROR)
         else:
-            self._note("")
+            self._note("", RenewalResult.SUCCESS)
 
     def _cluster_answers(self) -> None:
         if self._cut_off:
             self._cut_off = False
             self._on_return()
 
-    def _note(self, problem: str) -> None:
+    def _note(self, problem: str, result: RenewalResult) -> None:
+        self.results[result] += 1
         if problem and not self._problem:
             self._log.warning("lease not renewed", error=problem)
         elif self._problem and not problem:

@@ -10,7 +10,14 @@ from typing import Annotated
 
 import typer
 
-from jobworker_agent.settings import InvalidSettings, Settings, host_address, node_identity, read_file
+from jobworker_agent.settings import (
+    InvalidSettings,
+    Settings,
+    host_address,
+    metrics_address,
+    node_identity,
+    read_file,
+)
 
 app = typer.Typer(
     name="jobworker-agent",
@@ -106,6 +113,13 @@ def serve(  # noqa: PLR0913 - one parameter per setting
     certs_dir: Annotated[
         Path, typer.Option(help="Directory containing ca.pem, gateway.pem and gateway-key.pem.")
     ] = Path("/opt/job-worker/certs"),
+    metrics_listen: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Loopback address of the Prometheus endpoint, such as 127.0.0.1:9465. Default: no endpoint.",
+        ),
+    ] = "",
     log_level: Annotated[LogLevel, typer.Option(help="Least severe level of the log.")] = LogLevel.info,
     log_format: Annotated[
         LogFormat, typer.Option(help="Format of the log. `auto` = JSON unless stderr is a terminal.")
@@ -134,6 +148,7 @@ def serve(  # noqa: PLR0913 - one parameter per setting
             server=address_of_server,
             kubeconfig=kubeconfig,
             namespace=namespace,
+            metrics_listen=metrics_address(metrics_listen),
         )
     except InvalidSettings as error:
         raise typer.BadParameter(str(error)) from error

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 
 import structlog
@@ -30,6 +32,13 @@ _SILENCE_SECONDS = 10.0
 
 _HEARTBEAT_SECONDS = 60.0
 """Interval of writes of an unchanged status. The Lease tells the cluster that the node is alive."""
+
+
+class CheckResult(StrEnum):
+    """The result of a comparison of the Node with the host."""
+
+    SUCCESS = "success"
+    ERROR = "error"
 
 
 def read_system() -> SystemInfo:
@@ -80,6 +89,7 @@ class NodeKeeper:
         watch: HostWatch,
         clock: Callable[[], float] = boot_time,
     ) -> None:
+        """`cordoned` tells whether the Node gets no new Pods, and `results` counts the checks of `run`."""
         self._identity = identity
         self._system = system
         self._cluster = cluster
@@ -89,11 +99,18 @@ class NodeKeeper:
         self._written: HostState | None = None
         self._written_at = 0.0
         self._problem = ""
+        self.cordoned = False
+        self.results: Counter[CheckResult] = Counter()
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
     def uid(self) -> str:
         """Return the uid of the Node; empty while it does not exist."""
         return self._uid
+
+    @property
+    def ready(self) -> bool:
+        """Whether the status that was written last says that the Node is ready."""
+        return self._written is not None and not self._written.problem
 
     async def run(self) -> None:
         """Keep the Node until cancelled."""
@@ -101,8 +118,10 @@ class NodeKeeper:
             try:
                 await self.check()
             except ClusterUnavailable as error:
+                self.results[CheckResult.ERROR] += 1
                 self._note(str(error))
             else:
+                self.results[CheckResult.SUCCESS] += 1
                 self._note("")
             await asyncio.sleep(CHECK_SECONDS)
 
@@ -121,6 +140,7 @@ class NodeKeeper:
         if node is None:
             return
         self._uid = node.uid
+        self.cordoned = node.unschedulable
         if state and self._is_due(state, node):
             await self._write_status(state, node)
 

@@ -25,12 +25,16 @@ class Orphans:
     """Compares the jobs on the host with the Pods of the node after each `check`, and once per minute."""
 
     def __init__(self, host: Host, uids: Callable[[], Collection[str] | None]) -> None:
-        """`uids` returns the uids of the Pods of the node; None if they are not known yet."""
+        """`uids` returns the uids of the Pods of the node; None if they are not known yet.
+
+        `stopped` counts the jobs that were stopped.
+        """
         self._host = host
         self._uids = uids
         self._due = asyncio.Event()
         self._ending: set[str] = set()
         self._backoff = Backoff(first=_FIRST_DELAY_SECONDS)
+        self.stopped = 0
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
     def check(self) -> None:
@@ -83,6 +87,7 @@ class Orphans:
             self.check()
         else:
             self._backoff.reset()
+            self.stopped += 1
             self._log.warning("orphan stopped", job=run.id, pod_uid=run.request_id)
         finally:
             self._ending.discard(run.request_id)

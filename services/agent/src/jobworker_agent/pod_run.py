@@ -1,9 +1,11 @@
 """The life of one attempt: takes one step after the other until the Pod has the final record."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TypeVar
+from enum import StrEnum
+from typing import TypeAlias, TypeVar
 
 import structlog
 
@@ -12,7 +14,21 @@ from jobworker_agent import records_of_end
 from jobworker_agent.cluster import ClusterUnavailable, SecretUnreadable
 from jobworker_agent.host_errors import HostError, HostUnavailable, JobUnknown, reason_name
 from jobworker_agent.start import Starter
-from jobworker_agent.steps import Done, Evict, Look, Progress, Report, Start, Step, Stop, Wait, next_step
+from jobworker_agent.steps import (
+    Done,
+    Evict,
+    Look,
+    PodState,
+    Progress,
+    Report,
+    Start,
+    Step,
+    Stop,
+    Wait,
+    next_step,
+    pod_state,
+    step_name,
+)
 from jobworker_cluster.pods import JobPod
 from jobworker_cluster.records import is_final
 from jobworker_cluster.reflector import Backoff
@@ -28,16 +44,35 @@ _NO_ROOM = reason_name(error_reason_pb2.ERROR_REASON_TOO_MANY_JOBS)
 T = TypeVar("T")
 
 
+class StepResult(StrEnum):
+    """The result of a step. A step that was DELAYED or FAILED is repeated; FAILED is a fault of the agent."""
+
+    SUCCESS = "success"
+    DELAYED = "delayed"
+    FAILED = "failed"
+
+
+StepCounts: TypeAlias = Counter[tuple[str, StepResult]]
+"""The number of steps, by their name and result."""
+
+
 class PodRun:
     """One attempt. `run` is its only task; `update` and `remove` tell it about changes of the Pod."""
 
     def __init__(
-        self, pod: JobPod, starter: Starter, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        pod: JobPod,
+        starter: Starter,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        *,
+        steps: StepCounts,
     ) -> None:
+        """`steps` counts the steps of all attempts."""
         self._pod = pod
         self._starter = starter
         self._host = starter.host
         self._sleep = sleep
+        self._steps = steps
         self._progress = Progress()
         self._backoff = Backoff(first=_FIRST_DELAY_SECONDS, last=10.0)
         self._secret_tries = 0
@@ -46,6 +81,11 @@ class PodRun:
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
             job=pod.job_id, attempt=pod.attempt, pod_uid=pod.uid
         )
+
+    @property
+    def state(self) -> PodState:
+        """The state of the job."""
+        return pod_state(self._pod, self._progress)
 
     def update(self, pod: JobPod) -> None:
         """Use a new state of the Pod for the next step."""
@@ -67,16 +107,18 @@ class PodRun:
             await self._try(step)
 
     async def _try(self, step: Step) -> None:
+        name = step_name(type(step))
         try:
             await self._take(step)
         except (HostError, ClusterUnavailable, SecretUnreadable) as error:
             reason = error.reason if isinstance(error, HostError) else type(error).__name__
-            self._log.info(
-                "job step delayed", step=type(step).__name__.lower(), reason=reason, error=str(error)
-            )
+            self._log.info("job step delayed", step=name, reason=reason, error=str(error))
+            self._steps[name, StepResult.DELAYED] += 1
         except Exception:  # noqa: BLE001 - one broken Pod must not end the agent, which keeps the others
-            self._log.exception("job step failed", step=type(step).__name__.lower())
+            self._log.exception("job step failed", step=name)
+            self._steps[name, StepResult.FAILED] += 1
         else:
+            self._steps[name, StepResult.SUCCESS] += 1
             self._backoff.reset()
             return
         await self._or_change(self._sleep(self._backoff.next()))

@@ -1,12 +1,14 @@
 """The attempts on this node, one for each of its Pods."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
 
 from jobworker_agent.cluster import PodEvent, PodGone, PodSeen, PodsListed
 from jobworker_agent.pod_run import PodRun
+from jobworker_agent.steps import PodState
 from jobworker_cluster.pods import JobPod
 
 
@@ -31,6 +33,10 @@ class PodRuns:
     def uids(self) -> frozenset[str] | None:
         """The uids of the Pods on this node; None if the cluster has not told them yet."""
         return frozenset(self._runs) if self._listed else None
+
+    def states(self) -> "Counter[PodState]":
+        """Return the number of Pods by the state of their jobs."""
+        return Counter(run.state for run in self._runs.values())
 
     def apply(self, event: PodEvent) -> None:
         """Follow a change in the cluster."""

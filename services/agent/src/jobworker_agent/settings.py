@@ -20,6 +20,7 @@ TEXTS = (
     "server_name",
     "certs_dir",
     "limits_policy",
+    "metrics_listen",
     "log_level",
     "log_format",
 )
@@ -37,15 +38,17 @@ class InvalidSettings(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """The node, the server of this host, and the way to Kubernetes.
+    """The node, the server of this host, the way to Kubernetes, and the address of the Prometheus endpoint.
 
-    Without `kubeconfig`, the agent uses the service account of the Pod in which it runs.
+    Without `kubeconfig`, the agent uses the service account of the Pod in which it runs. Without
+    `metrics_listen`, there is no endpoint.
     """
 
     identity: NodeIdentity
     server: HostAddress
     kubeconfig: Path | None
     namespace: str
+    metrics_listen: tuple[str, int] | None = None
 
 
 def node_identity(
@@ -85,6 +88,23 @@ def host_address(server: str, server_name: str, certs_dir: Path) -> HostAddress:
     return HostAddress(
         server, server_name, certs_dir / "ca.pem", certs_dir / "gateway.pem", certs_dir / "gateway-key.pem"
     )
+
+
+def metrics_address(listen: str) -> tuple[str, int] | None:
+    """Return the host and the port of the Prometheus endpoint; None without one.
+
+    Raises:
+        InvalidSettings: the address is not accepted.
+    """
+    if not listen:
+        return None
+    host, _, port = listen.rpartition(":")
+    if not port.isascii() or not port.isdecimal() or int(port[:6]) >= 65_536 or not _is_loopback(listen):
+        raise InvalidSettings(
+            f"metrics_listen: {listen!r} is not a loopback address with a port; use one such as "
+            "127.0.0.1:9465, or leave it empty for no endpoint"
+        )
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def read_file(path: Path) -> dict[str, str | int | list[str]]:

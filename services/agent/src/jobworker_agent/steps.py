@@ -5,7 +5,8 @@ restart it derives the step from the Pod and from the host's answer. Each step c
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from enum import StrEnum
+from typing import TypeAlias, get_args
 
 from jobworker.v1 import job_pb2
 from jobworker_agent import records_of_end
@@ -71,6 +72,27 @@ class Done:
 Step: TypeAlias = Start | Look | Report | Wait | Stop | Evict | Done
 
 
+def step_name(kind: type[Step]) -> str:
+    """Return the name of a kind of steps in the log and in metrics."""
+    return kind.__name__.lower()
+
+
+STEP_NAMES = tuple(step_name(kind) for kind in get_args(Step) if kind is not Done)
+"""The names of the steps that an attempt takes."""
+
+
+class PodState(StrEnum):
+    """The state of the job of a Pod. A job that the host has not told about yet is PENDING.
+
+    An UNREPORTED job has ended, but the cluster has not accepted its record yet.
+    """
+
+    PENDING = "pending"
+    RUNNING = "running"
+    UNREPORTED = "unreported"
+    REPORTED = "reported"
+
+
 def next_step(pod: JobPod, progress: Progress) -> Step:
     """Return the next step of an attempt."""
     record = progress.reported or pod.record
@@ -84,6 +106,16 @@ def next_step(pod: JobPod, progress: Progress) -> Step:
         # The cluster has seen the job run, so it must not start again.
         return Report(records_of_end.vanished(pod))
     return Report(records_of_end.not_wanted(pod)) if _is_unwanted(pod) else Start()
+
+
+def pod_state(pod: JobPod, progress: Progress) -> PodState:
+    """Return the state of the job of a Pod."""
+    match next_step(pod, progress):
+        case Done():
+            return PodState.REPORTED
+        case Report(job) if is_final(job):
+            return PodState.UNREPORTED
+    return PodState.RUNNING if progress.job else PodState.PENDING
 
 
 def _is_unwanted(pod: JobPod) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import email.utils
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -81,6 +82,8 @@ class Kube:
         A call for which the identity lacks a right is repeated after each of `refusal_delays`, in seconds: an
         apiserver accepts calls before it has loaded the rights.
         """
+        self.calls: Counter[tuple[str, int]] = Counter()
+        """Calls by their method and the HTTP status of the answer, which is 0 without one."""
         self._refusal_delays = refusal_delays
         self._ahead = timedelta()
         self._pages: dict[Resource, int] = {}
@@ -252,15 +255,20 @@ class Kube:
         headers = {"Accept": "application/json", **access.headers(), **request.headers}
         if request.body is not None:
             headers.setdefault("Content-Type", "application/json")
-        response = await self._sessions.current.request(
-            request.method,
-            access.server + request.path,
-            params=request.query,
-            data=None if request.body is None else json.dumps(request.body),
-            headers=headers,
-            timeout=request.timeout,
-            server_hostname=access.server_name,
-        )
+        status = 0
+        try:
+            response = await self._sessions.current.request(
+                request.method,
+                access.server + request.path,
+                params=request.query,
+                data=None if request.body is None else json.dumps(request.body),
+                headers=headers,
+                timeout=request.timeout,
+                server_hostname=access.server_name,
+            )
+            status = response.status
+        finally:  # a caller also cancels a call that takes too long
+            self.calls[request.method, status] += 1
         with contextlib.suppress(KeyError, ValueError):
             date = email.utils.parsedate_to_datetime(response.headers["Date"])
             self._ahead = date - datetime.now(UTC)

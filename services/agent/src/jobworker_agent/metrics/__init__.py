@@ -1,0 +1,1 @@
+"""The metrics of the agent, and the endpoint where Prometheus reads them."""
