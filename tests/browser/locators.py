@@ -23,6 +23,11 @@ def log(page: Page) -> Locator:
     return page.get_by_role("log", name="Output of the job")
 
 
+def log_state(page: Page) -> Locator:
+    """Return the text about the stream of a log view."""
+    return page.get_by_role("status", name="State of the log")
+
+
 def button(page: Page, name: str) -> Locator:
     """Return the button with exactly this name."""
     return page.get_by_role("button", name=name, exact=True)

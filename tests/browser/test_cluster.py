@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,14 +14,14 @@ from fake_gateway import OWNER, FakeGateway
 from playwright.async_api import expect
 
 from dashboard import Dashboard
-from jobworker.v1 import job_pb2
+from jobworker.v1 import job_pb2, job_service_pb2
 from live import Server
 from scripted import JOB_ID, StreamRequest
-from scripted_messages import Refusal, StreamMessage, stdout
+from scripted_messages import Refusal, StreamMessage, end_by_signal, stdout
 from tests.browser.accessibility import overflow, violations
 from tests.browser.conftest import OpenPage
 from tests.browser.faults import Faults
-from tests.browser.locators import button, log, row, table
+from tests.browser.locators import button, log, log_state, row, table
 
 OTHER_ID = JOB_ID[:-1] + "2"
 QUEUED_ID = JOB_ID[:-1] + "3"
@@ -142,6 +143,48 @@ async def test_jobs_that_the_node_filter_hides_are_not_selected(
     await expect(bar).to_contain_text("3 selected")
     await page.get_by_label("Node", exact=True).select_option("node2")
     await expect(bar).to_contain_text("1 selected")
+
+
+async def test_the_page_of_a_running_job_follows_it_to_its_end(
+    open_page: OpenPage, dashboard: Dashboard, gateway: FakeGateway
+) -> None:
+    job, ended = gateway.jobs.jobs[JOB_ID], asyncio.Event()
+
+    async def streaming(request: StreamRequest) -> AsyncIterator[StreamMessage]:
+        if not request.offset:
+            yield stdout(b"ready\n", 0)
+        await ended.wait()
+        yield StreamMessage(result=job, offset=len(b"ready\n"))
+
+    async def stopping(_: job_service_pb2.StopJobRequest) -> job_pb2.Job:
+        end_by_signal(job, signal.SIGTERM, job_pb2.TERMINATION_REASON_STOPPED, "stopped by CN=admin")
+        ended.set()
+        return job
+
+    gateway.jobs.streaming, gateway.jobs.stopping = streaming, stopping
+    page = await open_page(f"/jobs/{JOB_ID}", at=dashboard)
+    await expect(log(page)).to_contain_text("ready")
+    await expect(log_state(page)).to_have_text("Live")
+    await button(page, "Stop").click()
+    await button(page, "Stop the job").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Stopped")
+    await expect(log_state(page)).to_have_text("Stopped: stopped by CN=admin")
+    await expect(button(page, "Stop")).to_have_count(0)
+    [request] = gateway.jobs.stopped
+    assert request.id == JOB_ID
+
+
+async def test_the_page_of_a_final_job_has_its_log_and_its_node(
+    open_page: OpenPage, dashboard: Dashboard, gateway: FakeGateway
+) -> None:
+    gateway.jobs.log = b"before the eviction\n"
+    page = await open_page(f"/jobs/{OTHER_ID}", at=dashboard)
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("evicted")
+    await expect(log(page)).to_contain_text("before the eviction")
+    await expect(log_state(page)).to_have_text("Stopped: node2 lost its lease")
+    await page.get_by_role("tab", name="Record").click()
+    await page.get_by_role("region", name="Command").get_by_role("link", name="node2").click()
+    await expect(row(page, OTHER_ID)).to_be_visible()
 
 
 async def test_the_record_has_the_place_of_the_job(open_page: OpenPage, dashboard: Dashboard) -> None:

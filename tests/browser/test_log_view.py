@@ -6,7 +6,7 @@ from playwright.async_api import Locator, Page, expect
 
 from live_client import Client
 from tests.browser.conftest import OpenPage
-from tests.browser.locators import button, log
+from tests.browser.locators import button, log, log_state
 from tests.browser.scripts import waiting_for
 
 LINES = 1_000_000
@@ -17,16 +17,11 @@ async def test_new_output_appears_at_once(open_page: OpenPage, admin: Client, jo
     job = await admin.create("sh", "-c", waiting_for(go))
     page = await open_page(f"/jobs/{job.id}?tab=log")
     await expect(log(page)).to_contain_text("ready")
-    await expect(state(page)).to_have_text("Live")
+    await expect(log_state(page)).to_have_text("Live")
     go.touch()
     await expect(log(page)).to_contain_text("released")
     await admin.stop(job.id)
-    await expect(state(page)).to_contain_text("Stopped")
-
-
-def state(page: Page) -> Locator:
-    """Return the text about the stream."""
-    return page.get_by_role("status", name="State of the log")
+    await expect(log_state(page)).to_contain_text("Stopped")
 
 
 async def test_it_follows_only_at_the_bottom(open_page: OpenPage, admin: Client, job_files: Path) -> None:
