@@ -145,6 +145,16 @@ async def test_jobs_that_the_node_filter_hides_are_not_selected(
     await expect(bar).to_contain_text("1 selected")
 
 
+async def test_the_size_of_a_log_that_a_gateway_does_not_know_is_not_shown(
+    open_page: OpenPage, dashboard: Dashboard, gateway: FakeGateway
+) -> None:
+    """A list has the size at the last change of the job; GetJob asks the node."""
+    gateway.jobs.jobs[JOB_ID].log_size = gateway.jobs.jobs[OTHER_ID].log_size = 2_048
+    page = await open_page("/", at=dashboard)
+    for job_id, size in ((JOB_ID, "\N{EN DASH}"), (OTHER_ID, "2.0 KiB"), (QUEUED_ID, "0 B")):
+        await expect(row(page, job_id).locator(".cell-output")).to_have_text(size)
+
+
 async def test_the_page_of_a_running_job_follows_it_to_its_end(
     open_page: OpenPage, dashboard: Dashboard, gateway: FakeGateway
 ) -> None:

@@ -55,6 +55,15 @@ async def test_wide_table_adds_columns_and_escapes_control_characters(cli: Cli) 
     assert row.split()[5:] == ["CN=admin", "50%", "64", "MiB", "2", "KiB", r"team=data\x1b[31m", "true"]
 
 
+async def test_wide_table_has_no_size_that_a_gateway_does_not_know(cli: Cli, server: FakeServer) -> None:
+    job = server.jobs[JOB_ID]
+    job.node, job.status = "node-1", job_pb2.JOB_STATUS_RUNNING
+    _, running, _ = (await cli("list", "-o", "wide")).text.splitlines()
+    assert running.split()[6:] == ["CN=admin", "50%", "64", "MiB", "-", r"team=data\x1b[31m", "true"]
+    job.status = job_pb2.JOB_STATUS_COMPLETED
+    assert "2 KiB" in (await cli("list", "-o", "wide")).text
+
+
 @pytest.mark.parametrize("subcommand", ["create", "get", "stop", "wait"])
 async def test_wide_equals_table_for_single_jobs(cli: Cli, subcommand: str) -> None:
     words = next(words for words in COMMANDS if words[0] == subcommand)

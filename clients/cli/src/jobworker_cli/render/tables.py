@@ -10,7 +10,7 @@ from jobworker_cli.render.text_width import pad, shorten, text_width
 from jobworker_cli.render.times import format_age
 from jobworker_cli.render.units import format_size
 from jobworker_cli.render.views import COLOURS, command_line, outcome, run_time
-from jobworker_cli.results import status_name
+from jobworker_cli.results import is_final, status_name
 
 __all__ = ["jobs_table", "node_cells", "queue_table", "table"]
 
@@ -92,6 +92,11 @@ def _wide_columns(job: job_pb2.Job) -> tuple[str, ...]:
         printable(job.owner) or "-",
         f"{job.max_cpu}%",
         format_size(job.max_memory * 1024 * 1024),
-        format_size(job.log_size),
+        _output(job),
         printable(labels) or "-",
     )
+
+
+def _output(job: job_pb2.Job) -> str:
+    """Return the size of the output. The lists of a gateway do not have that of a job that runs on a node."""
+    return "-" if job.node and not is_final(job) else format_size(job.log_size)

@@ -97,7 +97,7 @@ export function JobRow(props: JobRowProps) {
         <JobDuration job={job} />
       </div>
       <div role="gridcell" class="cell-output numeric">
-        {isFinal(job) ? formatBytes(job.logSize) : live && formatBytes(live.logSize)}
+        <OutputSize job={job} live={live} />
       </div>
     </div>
   );
@@ -110,6 +110,17 @@ function JobDuration({ job: { createTime, startTime, endTime } }: { job: Job }) 
     return null;
   }
   return <Duration start={timestampDate(start)} end={endTime && timestampDate(endTime)} />;
+}
+
+/** The size of the output. The lists of a gateway do not have that of a job that runs on a node. */
+function OutputSize({ job, live }: { job: Job; live: Job | undefined }) {
+  if (isFinal(job)) {
+    return formatBytes(job.logSize);
+  }
+  if (job.node) {
+    return <span title="The page of the job has the size of its output">–</span>;
+  }
+  return live && formatBytes(live.logSize);
 }
 
 /** A warning with the number of limits that are not in force. A click shows the reasons. */
