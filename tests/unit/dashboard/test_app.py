@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from jobworker_dashboard import http_server, request_body
+from jobworker_dashboard import http_server, request_body, request_memory
 from jobworker_dashboard.app import cookie_name
 from jobworker_dashboard.connect_error import ConnectError
 from jobworker_dashboard.request_body import MAX_BYTES
@@ -79,6 +79,27 @@ async def test_a_large_body_is_refused(served: Served) -> None:
     head, body = await served.http("POST", UNARY, bytes(MAX_BYTES + 1))
     assert (status(head), json.loads(body)["code"]) == (429, "resource_exhausted")
     assert "connection: close" in head
+
+
+async def test_the_bodies_of_one_user_have_a_bound_together(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_memory, "MAX_BYTES_PER_SUBJECT", 9)
+    connections = [await served.connection() for _ in range(2)]
+    for _, writer in connections:
+        writer.write(served.head("POST", UNARY, content_length="9") + b"12345")
+    answers = {asyncio.create_task(reader.read()): writer for reader, writer in connections}
+    done, waiting = await asyncio.wait(answers, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    (refused,) = done
+    assert refused.result().startswith(b"HTTP/1.1 429")
+    assert b"requests of CN=alice: more than 9 bytes are in progress" in refused.result()
+    (accepted,) = waiting
+    answers[accepted].write(b"6789")
+    assert (await asyncio.wait_for(accepted, 30)).endswith(b"123456789")
+    head, _ = await served.http("POST", UNARY, bytes(9))
+    assert status(head) == 200
+    for writer in answers.values():
+        writer.close()
 
 
 async def test_a_slow_body_is_refused(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

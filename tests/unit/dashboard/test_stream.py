@@ -6,6 +6,7 @@ import json
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from jobworker_dashboard import request_memory
 from jobworker_dashboard.connect_error import ConnectError, ErrorDetail
 from jobworker_dashboard.flow import MAX_QUEUED_BYTES, WINDOW_BYTES, RequestQueue
 from served_dashboard import Served
@@ -52,6 +53,28 @@ async def test_a_client_that_is_gone_ends_a_call_that_accepts_no_request(served:
             await page.send(bytes(PIECE))
         page.transport.abort()
         await asyncio.wait_for(stream.cancelled.wait(), 30)
+
+
+async def test_the_requests_of_all_streams_of_a_user_have_a_bound_together(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_memory, "MAX_BYTES_PER_SUBJECT", PIECE)
+    async with served.websocket() as one, served.websocket() as two:
+        for page in (one, two):
+            await page.send(bytes(PIECE))
+            stream = await served.backend.streams.get()
+            # The server accepts this piece, so it does not count any more.
+            assert await stream.requests.get() == bytes(PIECE)
+            stream.accepts_requests.clear()
+        for page in (one, two):
+            await page.send(bytes(PIECE))
+        ends = {asyncio.create_task(page.recv()) for page in (one, two)}
+        done, others = await asyncio.wait(ends, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        (end,) = (json.loads(task.result()) for task in done)
+        assert end["error"]["code"] == "resource_exhausted"
+        assert len(others) == 1
+        for task in others:
+            task.cancel()
 
 
 async def test_responses_wait_until_the_page_has_consumed_earlier_ones(served: Served) -> None:

@@ -20,6 +20,7 @@ from jobworker_dashboard.backend import Backend, Metadata
 from jobworker_dashboard.connect_error import ConnectError
 from jobworker_dashboard.gateway_probe import GatewayProbe
 from jobworker_dashboard.request_body import read_body
+from jobworker_dashboard.request_memory import RequestMemory
 from jobworker_dashboard.security import Security
 from jobworker_dashboard.sessions import Session, Sessions
 from jobworker_dashboard.static_files import StaticFiles
@@ -74,6 +75,7 @@ class _Dashboard:
         self._sessions = sessions
         self._cookie_name = cookie
         self._probe = GatewayProbe(backend)
+        self._memory = RequestMemory()
 
     async def show_session(self, request: Request) -> Response:
         try:
@@ -119,8 +121,9 @@ class _Dashboard:
         try:
             session = self._sessions.find(cookie)
             _check_call(request)
-            message = await read_body(request)
-            answer = await _unless_gone(request, self._unary(request, session, message))
+            with self._memory.account(session.subject) as account:
+                message = await read_body(request, take=account.take)
+                answer = await _unless_gone(request, self._unary(request, session, message))
         except ConnectError as error:
             self._end_if_rejected(cookie, error)
             return _error(error)
@@ -143,9 +146,12 @@ class _Dashboard:
             session = self._sessions.find(cookie)
             if (path := websocket.url.path) not in methods.STREAMS:
                 raise _unimplemented(path)
-            with self._sessions.stream(cookie) as session_ended:
+            with (
+                self._sessions.stream(cookie) as session_ended,
+                self._memory.account(session.subject) as account,
+            ):
                 stream = self._backend.stream(path, _metadata(session, websocket))
-                error = await StreamBridge(websocket, stream, session_ended).run()
+                error = await StreamBridge(websocket, stream, session_ended, account).run()
         except ConnectError as refusal:
             await end(websocket, refusal)
         else:

@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from jobworker_dashboard.backend import BackendStream
 from jobworker_dashboard.connect_error import ConnectError
 from jobworker_dashboard.flow import MAX_QUEUED_BYTES, RequestQueue, Window
+from jobworker_dashboard.request_memory import Account
 
 SUBPROTOCOL = "jobworker.v1"
 
@@ -39,10 +40,13 @@ async def end(websocket: WebSocket, error: ConnectError | None = None) -> None:
 class StreamBridge:
     """One stream between a page and the server. It ends with the client, with the stream or with an error."""
 
-    def __init__(self, websocket: WebSocket, stream: BackendStream, session_ended: asyncio.Event) -> None:
+    def __init__(
+        self, websocket: WebSocket, stream: BackendStream, session_ended: asyncio.Event, account: Account
+    ) -> None:
         self._websocket = websocket
         self._stream = stream
         self._session_ended = session_ended
+        self._account = account
         self._window = Window()
         self._requests = RequestQueue()
 
@@ -92,11 +96,14 @@ class StreamBridge:
             request: bytes | None = message.get("bytes")
             if request is None:
                 self._receive_text(message["text"])
-            elif not self._requests.put(request):
-                why = (
-                    f"requests: more than {MAX_QUEUED_BYTES} bytes are not accepted yet; wait for the server"
-                )
-                raise ConnectError("resource_exhausted", why)
+            else:
+                self._queue(request)
+
+    def _queue(self, request: bytes) -> None:
+        self._account.take(len(request))
+        if not self._requests.put(request):
+            why = f"requests: more than {MAX_QUEUED_BYTES} bytes are not accepted yet; wait for the server"
+            raise ConnectError("resource_exhausted", why)
 
     def _receive_text(self, text: str) -> None:
         if text == "end":
@@ -113,6 +120,7 @@ class StreamBridge:
     async def _write_requests(self) -> None:
         while (request := await self._requests.get()) is not None:
             await self._stream.write(request)
+            self._account.give(len(request))
         await self._stream.done_writing()
 
     async def _send_responses(self) -> None:
