@@ -1,7 +1,9 @@
 """The archive in a file."""
 
+import os
 import re
 import sqlite3
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -38,6 +40,22 @@ async def test_jobs_survive_a_restart(tmp_path: Path) -> None:
     second = await SqliteArchive.connect(file)
     assert await second.find(job.id) == job
     await second.close()
+
+
+def _modes(directory: Path) -> dict[str, int]:
+    return {each.name: stat.S_IMODE(each.stat().st_mode) for each in directory.iterdir()}
+
+
+async def test_other_users_of_the_host_cannot_read_the_archive(tmp_path: Path) -> None:
+    former = os.umask(0)
+    try:
+        archive = await SqliteArchive.connect(tmp_path / "archive.sqlite")
+        await archive.add(ArchivedJob(final(job_id(0))))
+    finally:
+        os.umask(former)
+    modes = _modes(tmp_path)
+    await archive.close()
+    assert modes == {f"archive.sqlite{suffix}": 0o600 for suffix in ("", "-wal", "-shm")}
 
 
 async def test_the_archive_of_a_release_without_logins_gets_their_tables(tmp_path: Path) -> None:

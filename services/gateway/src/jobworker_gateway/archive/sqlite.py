@@ -1,9 +1,11 @@
 """The archive of a single gateway, in a file."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -17,6 +19,9 @@ T = TypeVar("T")
 _TYPES = Types(text="TEXT", binary="BLOB", number="INTEGER PRIMARY KEY")
 
 _BUSY_SECONDS = 5.0
+
+_MODE = 0o600
+"""Jobs and other users of the host must not read the records. SQLite gives its other files the same mode."""
 
 
 class SqliteArchive(SqlArchive):
@@ -83,6 +88,8 @@ class SqliteArchive(SqlArchive):
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    with suppress(OSError):  # SQLite reports why the file cannot be created
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
