@@ -83,7 +83,11 @@ def _lines_dropped(count: int) -> logging.LogRecord:
 def _rendering(*, as_json: bool) -> list[Processor]:
     if as_json:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=repr)]
-    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    # Users choose some values. Without `repr`, their escape sequences would reach the terminal.
+    renderer = structlog.dev.ConsoleRenderer(
+        repr_native_str=True, exception_formatter=structlog.dev.plain_traceback
+    )
+    return [renderer]
 
 
 def _add_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

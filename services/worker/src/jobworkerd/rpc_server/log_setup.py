@@ -17,7 +17,10 @@ from jobworkerd import log_sink
 from jobworkerd.config import LoggingConfig
 from jobworkerd.rpc_server.log_lines import EventLogger, LogLines
 
-_CONSOLE = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+# Clients choose some values. Without `repr`, their escape sequences would reach the terminal.
+_CONSOLE = structlog.dev.ConsoleRenderer(
+    repr_native_str=True, exception_formatter=structlog.dev.plain_traceback
+)
 
 
 def configure(config: LoggingConfig, process: str) -> LogLines:
