@@ -9,9 +9,8 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from jobworker_gateway.archive import postgres_address
-from jobworker_gateway.archive.sql_archive import Rows, SqlArchive, cause, failed
+from jobworker_gateway.archive.sql_archive import DatabaseFailed, Rows, SqlArchive
 from jobworker_gateway.archive.statements import Statement, Types
-from jobworkerd.errors import ClusterUnavailable
 from jobworkerd.startup import CannotStart
 
 _TYPES = Types(
@@ -78,10 +77,11 @@ class PostgresArchive(SqlArchive):
             await pool.open(wait=True, timeout=_WAIT_SECONDS)
             archive = cls(pool)
             await archive.open(_TYPES, _LOCK)
-        except (ClusterUnavailable, PoolTimeout, psycopg.Error) as error:
+        except (DatabaseFailed, PoolTimeout, psycopg.Error) as error:
             await pool.close()
-            why = cause(error) if isinstance(error, ClusterUnavailable) else _first_line(error)
-            raise CannotStart(f"archive: the database cannot be used: {why}; check its address") from error
+            raise CannotStart(
+                f"archive: the database cannot be used: {_first_line(error)}; check its address"
+            ) from error
         except CannotStart:
             await pool.close()
             raise
@@ -90,14 +90,14 @@ class PostgresArchive(SqlArchive):
     async def close(self) -> None:
         await self._pool.close()
 
-    async def _read(self, query: Statement) -> Rows:
+    async def _fetch(self, query: Statement) -> Rows:
         try:
             async with self._pool.connection() as connection:
                 return await (await _execute(connection, query)).fetchall()
         except (psycopg.Error, PoolTimeout) as error:
-            raise failed(_first_line(error)) from error
+            raise DatabaseFailed(_first_line(error)) from error
 
-    async def _write(self, transaction: Sequence[Statement]) -> int:
+    async def _commit(self, transaction: Sequence[Statement]) -> int:
         try:
             async with self._pool.connection() as connection:
                 first, *others = transaction
@@ -105,7 +105,7 @@ class PostgresArchive(SqlArchive):
                 for each in others if count else ():
                     await _execute(connection, each)
         except (psycopg.Error, PoolTimeout) as error:
-            raise failed(_first_line(error)) from error
+            raise DatabaseFailed(_first_line(error)) from error
         return count
 
 

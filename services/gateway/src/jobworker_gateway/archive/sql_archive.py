@@ -1,8 +1,9 @@
 """The archive in an SQL database."""
 
 import abc
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from jobworker.v1 import job_pb2
@@ -17,17 +18,9 @@ from jobworkerd.protocol.login_messages import CreateLogin, Login
 from jobworkerd.protocol.messages import ListJobs
 from jobworkerd.startup import CannotStart
 
-_FAILED = "the archive failed: "
 
-
-def failed(why: str) -> ClusterUnavailable:
-    """Return the error for a statement that the database did not execute."""
-    return ClusterUnavailable(_FAILED + why)
-
-
-def cause(error: ClusterUnavailable) -> str:
-    """Return the `why` of `failed`."""
-    return error.why.removeprefix(_FAILED)
+class DatabaseFailed(Exception):
+    """Raised when the database does not answer, or did not execute a statement. `str()` is its message."""
 
 
 class ArchivePage(NamedTuple):
@@ -63,9 +56,10 @@ class SqlArchive(abc.ABC):
 
         Raises:
             CannotStart: the tables are those of another version.
+            DatabaseFailed: the tables cannot be created or read.
         """
-        await self._write((*before, *statements.schema(types), *login_statements.schema(types)))
-        ((version,),) = await self._read(statements.find_version())
+        await self._commit((*before, *statements.schema(types), *login_statements.schema(types)))
+        ((version,),) = await self._fetch(statements.find_version())
         if version != statements.VERSION:
             raise CannotStart(
                 f"archive: its tables have version {version}, and this gateway needs {statements.VERSION}; "
@@ -153,16 +147,39 @@ class SqlArchive(abc.ABC):
             return content
         return None
 
-    @abc.abstractmethod
     async def _read(self, query: Statement) -> Rows:
-        """Return the rows of a query. If it changes rows, that is committed."""
+        with _unavailable():
+            return await self._fetch(query)
+
+    async def _write(self, transaction: Sequence[Statement]) -> int:
+        with _unavailable():
+            return await self._commit(transaction)
 
     @abc.abstractmethod
-    async def _write(self, transaction: Sequence[Statement]) -> int:
+    async def _fetch(self, query: Statement) -> Rows:
+        """Return the rows of a query. If it changes rows, that is committed.
+
+        Raises:
+            DatabaseFailed: see the class.
+        """
+
+    @abc.abstractmethod
+    async def _commit(self, transaction: Sequence[Statement]) -> int:
         """Execute a transaction, and return the number of rows that its first statement changed.
 
         If it changed none, the rest is left out.
+
+        Raises:
+            DatabaseFailed: see the class.
         """
+
+
+@contextlib.contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except DatabaseFailed as error:
+        raise ClusterUnavailable(f"the archive failed: {error}") from error
 
 
 def _can_match(request: ListJobs) -> bool:

@@ -9,9 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
-from jobworker_gateway.archive.sql_archive import Rows, SqlArchive, cause, failed
+from jobworker_gateway.archive.sql_archive import DatabaseFailed, Rows, SqlArchive
 from jobworker_gateway.archive.statements import Statement, Types
-from jobworkerd.errors import ClusterUnavailable
 from jobworkerd.startup import CannotStart
 
 T = TypeVar("T")
@@ -50,11 +49,9 @@ class SqliteArchive(SqlArchive):
         archive = cls(connection, thread)
         try:
             await archive.open(_TYPES)
-        except ClusterUnavailable as error:
+        except DatabaseFailed as error:
             await archive.close()
-            raise CannotStart(
-                f"archive: {path} cannot be used: {cause(error)}; choose another file"
-            ) from error
+            raise CannotStart(f"archive: {path} cannot be used: {error}; choose another file") from error
         except CannotStart:
             await archive.close()
             raise
@@ -64,13 +61,13 @@ class SqliteArchive(SqlArchive):
         await asyncio.wrap_future(self._thread.submit(self._connection.close))
         self._thread.shutdown()
 
-    async def _read(self, query: Statement) -> Rows:
+    async def _fetch(self, query: Statement) -> Rows:
         return await self._run(lambda: self._connection.execute(query.sql, tuple(query.arguments)).fetchall())
 
-    async def _write(self, transaction: Sequence[Statement]) -> int:
-        return await self._run(lambda: self._commit(transaction))
+    async def _commit(self, transaction: Sequence[Statement]) -> int:
+        return await self._run(lambda: self._execute(transaction))
 
-    def _commit(self, transaction: Sequence[Statement]) -> int:
+    def _execute(self, transaction: Sequence[Statement]) -> int:
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             first, *others = transaction
@@ -84,7 +81,7 @@ class SqliteArchive(SqlArchive):
             # A caller that is cancelled does not cancel a statement that has started.
             return await asyncio.wrap_future(self._thread.submit(work))
         except sqlite3.Error as error:
-            raise failed(str(error)) from error
+            raise DatabaseFailed(str(error)) from error
 
 
 def _open(path: Path) -> sqlite3.Connection:
