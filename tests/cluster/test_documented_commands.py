@@ -1,5 +1,7 @@
 """The commands for a cluster in docs/cluster.md and docs/grpcurl.md do what the pages say."""
 
+import base64
+import json
 import os
 import re
 import subprocess
@@ -124,13 +126,14 @@ def test_a_signed_request_makes_a_gateway(shell: Shell, control_plane: ControlPl
     assert shell(f"{run} auth can-i create pods 2>&1 || true").endswith("no\n")
 
 
-def test_the_service_accounts_have_tokens(shell: Shell) -> None:
-    for command in (
-        "kubectl apply -f packaging/kubernetes/cluster/agent-service-account.yaml",
-        "kubectl -n jobworker create token jobworker-agent",
-    ):
+def test_the_service_account_has_a_token_for_a_year(shell: Shell) -> None:
+    apply = "kubectl apply -f packaging/kubernetes/cluster/agent-service-account.yaml"
+    create = "kubectl -n jobworker create token jobworker-agent --duration=8760h"
+    for command in (apply, create):
         assert f"`{command}`" in PAGE.read_text()
-        assert shell(command)
+    shell(apply)
+    claims = json.loads(base64.urlsafe_b64decode(shell(create).split(".")[1] + "=="))
+    assert claims["exp"] - claims["iat"] == 8760 * 3600
 
 
 def test_the_secrets_of_the_gateways_have_the_files_that_they_need(shell: Shell) -> None:
