@@ -56,6 +56,20 @@ def test_the_notice_of_a_kubeconfig_has_the_command_that_sets_a_new_certificate(
     )
 
 
+def test_the_notices_of_an_agent_of_the_package_name_no_copies_of_systemd() -> None:
+    directory = "/run/credentials/jobworker-agent.service"
+    found = client_certificates.for_nodes(f"{directory}/gateway.pem", _pem("gateway"))
+    assert found.renewal.endswith(
+        "; then replace the files that LoadCredential= of the unit names, and restart the service"
+    )
+    found = client_certificates.of_kubeconfig(f"{directory}/kubeconfig", "agent", _pem("system:node:host1"))
+    assert found.renewal.endswith(
+        "kubectl config --kubeconfig KUBECONFIG set-credentials agent --client-certificate FILE "
+        "--client-key FILE --embed-certs; KUBECONFIG is the file that LoadCredential= of the unit names; "
+        "then restart the service"
+    )
+
+
 @pytest.mark.parametrize(
     "pem", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]
 )

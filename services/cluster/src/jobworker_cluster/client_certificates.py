@@ -4,12 +4,16 @@ import datetime as dt
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 _NOTICE = dt.timedelta(days=30)
 """A certificate that expires within this time has a notice, as that of a server."""
+
+_COPIES = Path("/run/credentials")
+"""Where systemd copies the files of LoadCredential= when it starts a service. They cannot be changed."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,12 @@ def for_nodes(source: str, pem: bytes) -> ClientCertificate:
         ValueError: the certificate cannot be parsed.
     """
     expiry, name = _read(pem)
+    files = f"{source} and its key"
+    if _is_copy(source):
+        files = "the files that LoadCredential= of the unit names, and restart the service"
     renewal = (
         f"renew it where ca-key.pem is, with: jobworkerd certs renew {shlex.quote(name or 'gateway')}; "
-        f"then replace {source} and its key"
+        f"then replace {files}"
     )
     return ClientCertificate("gateway", source, expiry, renewal)
 
@@ -53,10 +60,14 @@ def of_kubeconfig(kubeconfig: str, user: str, pem: bytes) -> ClientCertificate:
         ValueError: the certificate cannot be parsed.
     """
     expiry, name = _read(pem)
-    command = shlex.join(["kubectl", "config", "--kubeconfig", kubeconfig, "set-credentials", user])
+    file, note = kubeconfig, ""
+    if _is_copy(kubeconfig):
+        file = "KUBECONFIG"
+        note = "; KUBECONFIG is the file that LoadCredential= of the unit names; then restart the service"
+    command = shlex.join(["kubectl", "config", "--kubeconfig", file, "set-credentials", user])
     renewal = (
         f"let Kubernetes sign another one for {name or 'the same subject'}, and set it with: "
-        f"{command} --client-certificate FILE --client-key FILE --embed-certs"
+        f"{command} --client-certificate FILE --client-key FILE --embed-certs{note}"
     )
     return ClientCertificate("kubeconfig", kubeconfig, expiry, renewal)
 
@@ -78,6 +89,10 @@ class ExpiryNotices:
             if notice != self._notices.get(name, ""):
                 self._on_change(name, notice)
         self._notices = current
+
+
+def _is_copy(source: str) -> bool:
+    return Path(source).is_relative_to(_COPIES)
 
 
 def _read(pem: bytes) -> tuple[dt.datetime, str]:
