@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from jobworker_command import LIMITS, Jobworker
 from tests.cluster import hosts
 from tests.cluster.whole import Cluster
@@ -37,6 +39,26 @@ def test_run_is_the_one_of_a_single_host(cluster: Cluster) -> None:
     assert (done.returncode, done.stdout) == (3, b"out\n")
     assert b"err\n" in done.stderr
     assert cells(jobworker.printed("list", "-l", "test=run"), "NODE") == {name}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "reason"),
+    [
+        (("no-such-command",), 127, "no-such-command: No such file or directory"),
+        (("/etc/passwd",), 126, "/etc/passwd: Permission denied"),
+        (("-w", "/nowhere", "true"), 125, "/nowhere: No such file or directory"),
+    ],
+)
+def test_a_command_that_cannot_start_has_the_exit_code_of_a_single_host(
+    cluster: Cluster, words: tuple[str, ...], code: int, reason: str
+) -> None:
+    jobworker = Jobworker(cluster.gateway.server)
+    done = jobworker("run", *LIMITS, *words)
+    error, hint = done.stderr.decode().splitlines()
+    assert error.startswith(f"error: {reason}")
+    assert error.endswith(" (COMMAND_NOT_STARTED)")
+    assert hint.startswith("hint: ")
+    assert (done.returncode, done.stdout) == (code, b"")
 
 
 def test_top_spans_the_nodes(cluster: Cluster) -> None:

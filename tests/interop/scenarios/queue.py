@@ -2,7 +2,7 @@
 
 from google.protobuf.duration_pb2 import Duration
 
-from jobworker.v1 import job_pb2
+from jobworker.v1 import error_reason_pb2, job_pb2
 from tests.interop.environment import Environment
 from tests.interop.expected_error import expect_error
 
@@ -49,6 +49,9 @@ def ends_of_jobs_that_never_ran(env: Environment) -> None:
     not_started = client.wait(wrong.id)
     assert not_started.termination.reason == job_pb2.TERMINATION_REASON_NOT_STARTED
     assert "/no/such/command" in not_started.termination.message
+    assert not_started.termination.start_error == job_pb2.StartError(
+        reason=error_reason_pb2.ERROR_REASON_COMMAND_NOT_STARTED, field="command", errno_name="ENOENT"
+    )
     for job in (stopped, not_started):
         assert not job.HasField("exit_code")
         output = client.stream(job.id)

@@ -6,6 +6,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from jobworker.v1 import error_reason_pb2, job_pb2
 from jobworker_agent.host_errors import (
     HostError,
     HostUnavailable,
@@ -14,6 +15,8 @@ from jobworker_agent.host_errors import (
     RunRefused,
     from_rpc,
 )
+from jobworkerd.errors import CommandNotStarted
+from jobworkerd.rpc_server.status import to_status
 
 
 def _error(code: grpc.StatusCode, reason: str) -> grpc.aio.AioRpcError:
@@ -49,3 +52,27 @@ def test_an_error_says_whether_a_retry_can_succeed(
     assert type(error) is kind
     assert error.reason == (reason or code.name)
     assert str(error) == "why"
+
+
+def test_an_error_of_the_command_has_its_cause() -> None:
+    refused = CommandNotStarted("working_directory", "ENOENT", "/nowhere: No such file or directory")
+    status = to_status(refused)
+    trailing = grpc.aio.Metadata(*status.trailing_metadata)
+    error = from_rpc(grpc.aio.AioRpcError(status.code, grpc.aio.Metadata(), trailing, status.details))
+    assert isinstance(error, RunRefused)
+    assert error.start_error == job_pb2.StartError(
+        reason=error_reason_pb2.ERROR_REASON_COMMAND_NOT_STARTED,
+        field="working_directory",
+        errno_name="ENOENT",
+    )
+    assert str(error) == str(refused)
+
+
+def test_only_a_reason_of_the_api_is_that_of_a_failed_start() -> None:
+    limit = from_rpc(_error(grpc.StatusCode.FAILED_PRECONDITION, "LIMIT_UNAVAILABLE"))
+    assert isinstance(limit, RunRefused)
+    assert limit.start_error == job_pb2.StartError(reason=error_reason_pb2.ERROR_REASON_LIMIT_UNAVAILABLE)
+    for reason in ("", "A_NEW_REASON"):
+        other = from_rpc(_error(grpc.StatusCode.INTERNAL, reason))
+        assert isinstance(other, RunRefused)
+        assert other.start_error is None

@@ -246,7 +246,7 @@ async def test_a_secret_that_appears_late_is_used() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        RunRefused("COMMAND_NOT_STARTED", "command: no such program"),
+        RunRefused("COMMAND_NOT_STARTED", "nope: No such file or directory", "command", "ENOENT"),
         JobUnknown("JOB_NOT_FOUND", "no job has this id"),  # the host refuses an id that is not a UUIDv7
     ],
 )
@@ -258,6 +258,9 @@ async def test_a_job_that_the_host_refuses_fails_with_the_reason(error: HostErro
     [job] = node.cluster.reports
     assert job.status == job_pb2.JOB_STATUS_FAILED
     assert job.termination.message == str(error)
+    assert job.termination.HasField("start_error") == isinstance(error, RunRefused)
+    if isinstance(error, RunRefused):
+        assert job.termination.start_error == error.start_error
 
 
 async def test_the_next_attempt_replaces_the_output_of_the_one_before() -> None:

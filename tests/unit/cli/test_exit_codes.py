@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from jobworker.v1 import job_pb2
+from jobworker.v1 import error_reason_pb2, job_pb2
 from tests.unit.cli.conftest import JOB_ID, Cli, CreateRequest, FakeServer, end_by_signal
 
 LOST = "lost: the host restarted while the job ran, so its result is unknown"
@@ -79,6 +79,60 @@ async def test_timed_out_job_exits_with_124_or_its_own_code(
     what = "true" if subcommand == "run" else JOB_ID
     assert (await cli(subcommand, what)).code == 124
     assert (await cli(subcommand, "--preserve-status", what)).code == code
+
+
+@pytest.mark.parametrize("subcommand", ["stream", "wait", "run"])
+@pytest.mark.parametrize(
+    ("field", "errno", "code"),
+    [
+        ("command", "ENOENT", 127),
+        ("command", "EACCES", 126),
+        ("command", "", 126),
+        ("working_directory", "ENOENT", 125),
+        ("args", "E2BIG", 125),
+    ],
+)
+async def test_command_that_a_queued_job_could_not_start_has_the_exit_code_of_a_shell(
+    cli: Cli, server: FakeServer, subcommand: str, field: str, errno: str, code: int
+) -> None:
+    job = server.add(status=job_pb2.JOB_STATUS_FAILED)
+    job.ClearField("exit_code")
+    job.termination.reason = job_pb2.TERMINATION_REASON_NOT_STARTED
+    job.termination.message = f"cannot run it ({errno})"
+    job.termination.start_error.reason = error_reason_pb2.ERROR_REASON_COMMAND_NOT_STARTED
+    job.termination.start_error.field = field
+    job.termination.start_error.errno_name = errno
+    server.creating = returning(job)
+    completed = await cli(subcommand, "nope" if subcommand == "run" else JOB_ID)
+    assert completed.code == code
+    error, hint = completed.stderr.splitlines()
+    assert error == f"error: cannot run it ({errno}) (COMMAND_NOT_STARTED)"
+    assert hint.startswith("hint: the job uses the files of its host")
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        (
+            error_reason_pb2.ERROR_REASON_LIMIT_UNAVAILABLE,
+            "error: no controller (LIMIT_UNAVAILABLE)\nhint: use --best-effort to run the job without",
+        ),
+        (error_reason_pb2.ERROR_REASON_HOST_EXHAUSTED, "error: no controller (HOST_EXHAUSTED)\n"),
+        (987, "error: no controller\n"),
+    ],
+)
+async def test_another_error_of_the_start_exits_with_125(
+    cli: Cli, server: FakeServer, reason: error_reason_pb2.ErrorReason.ValueType, error: str
+) -> None:
+    job = server.add(status=job_pb2.JOB_STATUS_FAILED)
+    job.ClearField("exit_code")
+    job.termination.reason = job_pb2.TERMINATION_REASON_NOT_STARTED
+    job.termination.message = "no controller"
+    job.termination.start_error.reason = reason
+    server.creating = returning(job)
+    completed = await cli("run", "true")
+    assert completed.code == 125
+    assert completed.stderr.startswith(error)
 
 
 def returning(job: job_pb2.Job) -> Callable[[CreateRequest], Awaitable[job_pb2.Job]]:

@@ -20,6 +20,7 @@ from jobworkerd.model import (
     Limits,
     LimitsPolicy,
     Network,
+    StartError,
     Stdin,
     Termination,
     TerminationReason,
@@ -88,6 +89,7 @@ FULL = Job(
         leftovers_killed=True,
         oom_killed=True,
         stopped_by="CN=bob",
+        start_error=StartError("CommandNotStarted", "command", "ENOENT"),
     ),
     applied_limits=(
         AppliedLimit(limit="max_cpu", in_force=True, file="cpu.max", value="1 2", reason="because"),

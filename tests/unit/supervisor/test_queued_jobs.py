@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobworkerd.errors import HostExhausted, JobNotFound, JobNotRunning, TooManyJobs
-from jobworkerd.model import Job, JobStatus, LimitsUpdate, TerminationReason
+from jobworkerd.model import Job, JobStatus, LimitsUpdate, StartError, TerminationReason
 from jobworkerd.protocol.messages import ListJobs, Progress, UpdateJob
 from jobworkerd.records.sealing import Sealer
 from tests.unit.supervisor.job_table import (
@@ -163,6 +163,7 @@ async def test_a_job_that_cannot_start_ends(server: Server) -> None:
     assert final.termination
     assert final.termination.reason is TerminationReason.NOT_STARTED
     assert "/nonexistent" in final.termination.message
+    assert final.termination.start_error == StartError("CommandNotStarted", "command", "ENOENT")
     assert (await server.ended(other.id)).status is JobStatus.COMPLETED
 
 

@@ -44,11 +44,11 @@ Exit codes:
   2    the command line is invalid
   124  the job exceeded its timeout or its queue timeout (run, attach, stream, wait; not with
        --preserve-status)
-  125  the server or the connection failed, the job is LOST, or the command of a queued job never ran
-       (run, attach, stream, wait, record); the cluster evicted the job (run, attach, stream, wait; not
-       with --preserve-status); files were not copied (run)
-  126  the command cannot be executed (run)
-  127  the command does not exist (run)
+  125  the server or the connection failed, the job is LOST, or a queued job never ran for another
+       reason than its command (run, attach, stream, wait, record); the cluster evicted the job (run,
+       attach, stream, wait; not with --preserve-status); files were not copied (run)
+  126  the command cannot be executed (run, attach, stream, wait)
+  127  the command does not exist (run, attach, stream, wait)
   130  Ctrl-C
   else the exit code of the job, or 128 + N if signal N ended it
        (run, attach, stream, wait)

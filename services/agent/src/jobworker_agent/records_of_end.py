@@ -52,10 +52,12 @@ def given_up(pod: JobPod) -> job_pb2.Job:
     return _ended(pod, job_pb2.JOB_STATUS_STOPPED, termination)
 
 
-def not_started(pod: JobPod, why: str) -> job_pb2.Job:
+def not_started(pod: JobPod, why: str, start_error: job_pb2.StartError | None = None) -> job_pb2.Job:
     """Return the record of a job that cannot start."""
     termination = job_pb2.Termination(
-        reason=job_pb2.TERMINATION_REASON_NOT_STARTED, message=why[:_MAX_MESSAGE]
+        reason=job_pb2.TERMINATION_REASON_NOT_STARTED,
+        message=why[:_MAX_MESSAGE],
+        start_error=start_error,
     )
     return _ended(pod, job_pb2.JOB_STATUS_FAILED, termination)
 

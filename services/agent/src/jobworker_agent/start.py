@@ -49,7 +49,9 @@ class Starter:
             return records_of_end.given_up(pod)
         except DecodeError:
             return records_of_end.not_started(pod, f"the Secret {pod.secret} has no valid request")
-        except (RunRefused, JobUnknown) as error:  # an id that is not that of a job is unknown, too
+        except RunRefused as error:
+            return records_of_end.not_started(pod, str(error), error.start_error)
+        except JobUnknown as error:  # the id is not that of a job
             return records_of_end.not_started(pod, str(error))
 
     def _request(self, pod: JobPod, spec: bytes) -> node_service_pb2.RunJobRequest:

@@ -229,11 +229,23 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     scratch_bytes: int | None = None
 
 
+class StartError(msgspec.Struct, frozen=True, gc=False):
+    """The error of a job that could not start.
+
+    `kind` is the name of its class in `errors`. Only CommandNotStarted has a field of the request and the
+    name of an errno.
+    """
+
+    kind: str
+    field: str = ""
+    errno_name: str = ""
+
+
 class Termination(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The end of a job.
 
     `signal` is 0 if the job exited. `message` is for users. `stopped_by` is the subject of the client that
-    stopped the job; empty if no client did.
+    stopped the job; empty if no client did. `start_error` is set if the job could not start.
 
     The flags are independent of `reason`: if a job lost a process to the OOM killer and was then stopped,
     `oom_killed` is true.
@@ -245,6 +257,7 @@ class Termination(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     leftovers_killed: bool = False
     oom_killed: bool = False
     stopped_by: str = ""
+    start_error: StartError | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):

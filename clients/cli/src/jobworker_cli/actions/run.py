@@ -16,7 +16,7 @@ from jobworker_cli.files.transfer import Transfer
 from jobworker_cli.output import print_message
 from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_cli.render.limits import unenforced
-from jobworker_cli.results import UNKNOWN, exit_code, print_termination
+from jobworker_cli.results import UNKNOWN, command_error_code, exit_code, print_termination
 from jobworker_cli.settings.options import RunOptions
 from jobworker_cli.stream.earlier_output import EarlierOutput
 from jobworker_cli.stream.follow import copy_stream, open_attached, open_stream
@@ -31,10 +31,6 @@ __all__ = ["run_detached", "run_job"]
 
 # The reason of a stream whose position is that of an earlier attempt.
 PAST_THE_END = reason_name(ErrorReason.ERROR_REASON_OFFSET_OUT_OF_RANGE)
-
-# As in shells that cannot run a command (POSIX, "Exit Status for Commands"), and in `docker run`.
-NOT_EXECUTABLE = 126
-NOT_FOUND = 127
 
 
 async def run_job(
@@ -179,10 +175,8 @@ async def _create(client: Client, request: job_service_pb2.CreateJobRequest) -> 
         return await create(client, request)
     except CommandNotStarted as error:
         converted = to_cli_error(error)
-        # A missing working directory is not a missing command: 125, as in `env -C`.
-        if "command" in {violation.field for violation in error.fields}:
-            missing = error.metadata.get("errno") == "ENOENT"
-            converted.exit_code = NOT_FOUND if missing else NOT_EXECUTABLE
+        for violation in error.fields:  # one
+            converted.exit_code = command_error_code(violation.field, error.metadata.get("errno", ""))
         raise converted from error
 
 

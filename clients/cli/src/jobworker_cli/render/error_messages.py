@@ -6,11 +6,13 @@ from types import MappingProxyType
 
 from jobworker_cli.errors import CliError, FieldViolation
 from jobworker_cli.render.units import format_duration
+from jobworker_cli.results import START_HINTS
 from jobworker_client import (
     CertificateRevoked,
     CommandNotStarted,
     ConnectFailure,
     DeadlineExceeded,
+    ErrorReason,
     InvalidAddress,
     InvalidCertificateFile,
     InvalidRequest,
@@ -52,8 +54,7 @@ _SETTING = "the administrator of the server can change the setting"
 
 HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
     {
-        CommandNotStarted: "the job uses the files of its host and its own private directories; "
-        "the server looks up a command name in the PATH of the job (--env PATH=...)",
+        CommandNotStarted: START_HINTS[ErrorReason.ERROR_REASON_COMMAND_NOT_STARTED],
         JobNotFound: "`jobworker list` shows the jobs of the server",
         JobNotFinal: "stop the job with `jobworker stop`, or wait for its end with `jobworker wait`",
         JobNotRunning: "`jobworker list --status running` shows the jobs whose limits can be changed",
@@ -65,8 +66,7 @@ HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
         NodeUnreachable: "`jobworker nodes` shows the state of the nodes",
         QuotaExceeded: _SETTING,
         ServerBusy: _SETTING,
-        LimitUnavailable: "use --best-effort to run the job without the limit; `jobworkerd doctor` on the "
-        "host of the job shows the missing requirements",
+        LimitUnavailable: START_HINTS[ErrorReason.ERROR_REASON_LIMIT_UNAVAILABLE],
         DeadlineExceeded: "increase --timeout",
         InvalidAddress: "set --server (JOBWORKER_SERVER)",
         InvalidCertificateFile: "set --certs (JOBWORKER_CERTS) to the directory with ca.pem, ROLE.pem and "

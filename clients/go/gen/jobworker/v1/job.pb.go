@@ -1119,7 +1119,9 @@ type Termination struct {
 	OomKilled bool `protobuf:"varint,6,opt,name=oom_killed,json=oomKilled,proto3" json:"oom_killed,omitempty"`
 	// Subject of the client certificate that called StopJob (RFC 4514). Empty if no client stopped the job. If the
 	// shutdown of the server stopped it, `message` says so.
-	StoppedBy     string `protobuf:"bytes,7,opt,name=stopped_by,json=stoppedBy,proto3" json:"stopped_by,omitempty"`
+	StoppedBy string `protobuf:"bytes,7,opt,name=stopped_by,json=stoppedBy,proto3" json:"stopped_by,omitempty"`
+	// The error of the start, for programs. Set only if `reason` is NOT_STARTED, and unset for an error without a reason.
+	StartError    *StartError `protobuf:"bytes,8,opt,name=start_error,json=startError,proto3" json:"start_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1203,6 +1205,78 @@ func (x *Termination) GetStoppedBy() string {
 	return ""
 }
 
+func (x *Termination) GetStartError() *StartError {
+	if x != nil {
+		return x.StartError
+	}
+	return nil
+}
+
+// The error of a job that could not start: the one that CreateJob returns for a job that does not wait in the queue. All
+// fields are set by the server.
+type StartError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Reason of the error, such as COMMAND_NOT_STARTED or LIMIT_UNAVAILABLE.
+	Reason ErrorReason `protobuf:"varint,1,opt,name=reason,proto3,enum=jobworker.v1.ErrorReason" json:"reason,omitempty"`
+	// Field of the request with the fault, such as `command` or `working_directory`. Only for COMMAND_NOT_STARTED.
+	Field string `protobuf:"bytes,2,opt,name=field,proto3" json:"field,omitempty"`
+	// Name of the errno, such as `ENOENT`. Only for COMMAND_NOT_STARTED.
+	ErrnoName     string `protobuf:"bytes,3,opt,name=errno_name,json=errnoName,proto3" json:"errno_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartError) Reset() {
+	*x = StartError{}
+	mi := &file_jobworker_v1_job_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartError) ProtoMessage() {}
+
+func (x *StartError) ProtoReflect() protoreflect.Message {
+	mi := &file_jobworker_v1_job_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartError.ProtoReflect.Descriptor instead.
+func (*StartError) Descriptor() ([]byte, []int) {
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StartError) GetReason() ErrorReason {
+	if x != nil {
+		return x.Reason
+	}
+	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+func (x *StartError) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *StartError) GetErrnoName() string {
+	if x != nil {
+		return x.ErrnoName
+	}
+	return ""
+}
+
 // The state of one limit in the kernel. All fields are set by the server.
 type AppliedLimit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1222,7 +1296,7 @@ type AppliedLimit struct {
 
 func (x *AppliedLimit) Reset() {
 	*x = AppliedLimit{}
-	mi := &file_jobworker_v1_job_proto_msgTypes[4]
+	mi := &file_jobworker_v1_job_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1308,7 @@ func (x *AppliedLimit) String() string {
 func (*AppliedLimit) ProtoMessage() {}
 
 func (x *AppliedLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_proto_msgTypes[4]
+	mi := &file_jobworker_v1_job_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1321,7 @@ func (x *AppliedLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedLimit.ProtoReflect.Descriptor instead.
 func (*AppliedLimit) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{4}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AppliedLimit) GetLimit() Limit {
@@ -1304,7 +1378,7 @@ type AppliedIsolation struct {
 
 func (x *AppliedIsolation) Reset() {
 	*x = AppliedIsolation{}
-	mi := &file_jobworker_v1_job_proto_msgTypes[5]
+	mi := &file_jobworker_v1_job_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1390,7 @@ func (x *AppliedIsolation) String() string {
 func (*AppliedIsolation) ProtoMessage() {}
 
 func (x *AppliedIsolation) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_proto_msgTypes[5]
+	mi := &file_jobworker_v1_job_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1403,7 @@ func (x *AppliedIsolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedIsolation.ProtoReflect.Descriptor instead.
 func (*AppliedIsolation) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{5}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AppliedIsolation) GetPart() IsolationPart {
@@ -1417,7 +1491,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_jobworker_v1_job_proto_msgTypes[6]
+	mi := &file_jobworker_v1_job_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1503,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_jobworker_v1_job_proto_msgTypes[6]
+	mi := &file_jobworker_v1_job_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1516,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{6}
+	return file_jobworker_v1_job_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Usage) GetWallUsec() int64 {
@@ -1603,7 +1677,7 @@ var File_jobworker_v1_job_proto protoreflect.FileDescriptor
 
 const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x0f\n" +
+	"\x16jobworker/v1/job.proto\x12\fjobworker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fjobworker/v1/error_reason.proto\"\xff\x0f\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\tR\acommand\x12\x12\n" +
@@ -1674,7 +1748,7 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\acolumns\x18\x01 \x01(\x05R\acolumns\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\x05R\x04rows\x12\x1d\n" +
 	"\n" +
-	"log_offset\x18\x03 \x01(\x03R\tlogOffset\"\x82\x02\n" +
+	"log_offset\x18\x03 \x01(\x03R\tlogOffset\"\xbd\x02\n" +
 	"\vTermination\x127\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1f.jobworker.v1.TerminationReasonR\x06reason\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1f\n" +
@@ -1685,7 +1759,15 @@ const file_jobworker_v1_job_proto_rawDesc = "" +
 	"\n" +
 	"oom_killed\x18\x06 \x01(\bR\toomKilled\x12\x1d\n" +
 	"\n" +
-	"stopped_by\x18\a \x01(\tR\tstoppedBy\"\x96\x01\n" +
+	"stopped_by\x18\a \x01(\tR\tstoppedBy\x129\n" +
+	"\vstart_error\x18\b \x01(\v2\x18.jobworker.v1.StartErrorR\n" +
+	"startError\"t\n" +
+	"\n" +
+	"StartError\x121\n" +
+	"\x06reason\x18\x01 \x01(\x0e2\x19.jobworker.v1.ErrorReasonR\x06reason\x12\x14\n" +
+	"\x05field\x18\x02 \x01(\tR\x05field\x12\x1d\n" +
+	"\n" +
+	"errno_name\x18\x03 \x01(\tR\terrnoName\"\x96\x01\n" +
 	"\fAppliedLimit\x12)\n" +
 	"\x05limit\x18\x01 \x01(\x0e2\x13.jobworker.v1.LimitR\x05limit\x12\x19\n" +
 	"\bin_force\x18\x02 \x01(\bR\ainForce\x12\x12\n" +
@@ -1819,7 +1901,7 @@ func file_jobworker_v1_job_proto_rawDescGZIP() []byte {
 }
 
 var file_jobworker_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_jobworker_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_jobworker_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_jobworker_v1_job_proto_goTypes = []any{
 	(JobStatus)(0),                // 0: jobworker.v1.JobStatus
 	(JobNetwork)(0),               // 1: jobworker.v1.JobNetwork
@@ -1832,42 +1914,46 @@ var file_jobworker_v1_job_proto_goTypes = []any{
 	(*JobTerminal)(nil),           // 8: jobworker.v1.JobTerminal
 	(*TerminalResize)(nil),        // 9: jobworker.v1.TerminalResize
 	(*Termination)(nil),           // 10: jobworker.v1.Termination
-	(*AppliedLimit)(nil),          // 11: jobworker.v1.AppliedLimit
-	(*AppliedIsolation)(nil),      // 12: jobworker.v1.AppliedIsolation
-	(*Usage)(nil),                 // 13: jobworker.v1.Usage
-	nil,                           // 14: jobworker.v1.Job.LabelsEntry
-	nil,                           // 15: jobworker.v1.Job.NodeSelectorEntry
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(*StartError)(nil),            // 11: jobworker.v1.StartError
+	(*AppliedLimit)(nil),          // 12: jobworker.v1.AppliedLimit
+	(*AppliedIsolation)(nil),      // 13: jobworker.v1.AppliedIsolation
+	(*Usage)(nil),                 // 14: jobworker.v1.Usage
+	nil,                           // 15: jobworker.v1.Job.LabelsEntry
+	nil,                           // 16: jobworker.v1.Job.NodeSelectorEntry
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
+	(ErrorReason)(0),              // 19: jobworker.v1.ErrorReason
 }
 var file_jobworker_v1_job_proto_depIdxs = []int32{
 	0,  // 0: jobworker.v1.Job.status:type_name -> jobworker.v1.JobStatus
-	16, // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
-	16, // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
-	14, // 3: jobworker.v1.Job.labels:type_name -> jobworker.v1.Job.LabelsEntry
-	16, // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
-	17, // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
-	17, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
+	17, // 1: jobworker.v1.Job.start_time:type_name -> google.protobuf.Timestamp
+	17, // 2: jobworker.v1.Job.end_time:type_name -> google.protobuf.Timestamp
+	15, // 3: jobworker.v1.Job.labels:type_name -> jobworker.v1.Job.LabelsEntry
+	17, // 4: jobworker.v1.Job.create_time:type_name -> google.protobuf.Timestamp
+	18, // 5: jobworker.v1.Job.timeout:type_name -> google.protobuf.Duration
+	18, // 6: jobworker.v1.Job.stop_grace_period:type_name -> google.protobuf.Duration
 	3,  // 7: jobworker.v1.Job.limits_policy:type_name -> jobworker.v1.LimitsPolicy
 	1,  // 8: jobworker.v1.Job.network:type_name -> jobworker.v1.JobNetwork
-	17, // 9: jobworker.v1.Job.queue_timeout:type_name -> google.protobuf.Duration
+	18, // 9: jobworker.v1.Job.queue_timeout:type_name -> google.protobuf.Duration
 	2,  // 10: jobworker.v1.Job.stdin:type_name -> jobworker.v1.JobStdin
 	8,  // 11: jobworker.v1.Job.terminal:type_name -> jobworker.v1.JobTerminal
-	11, // 12: jobworker.v1.Job.applied_limits:type_name -> jobworker.v1.AppliedLimit
-	12, // 13: jobworker.v1.Job.applied_isolation:type_name -> jobworker.v1.AppliedIsolation
-	13, // 14: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
-	16, // 15: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
+	12, // 12: jobworker.v1.Job.applied_limits:type_name -> jobworker.v1.AppliedLimit
+	13, // 13: jobworker.v1.Job.applied_isolation:type_name -> jobworker.v1.AppliedIsolation
+	14, // 14: jobworker.v1.Job.usage:type_name -> jobworker.v1.Usage
+	17, // 15: jobworker.v1.Job.memory_high_lift_time:type_name -> google.protobuf.Timestamp
 	10, // 16: jobworker.v1.Job.termination:type_name -> jobworker.v1.Termination
 	9,  // 17: jobworker.v1.Job.terminal_resizes:type_name -> jobworker.v1.TerminalResize
-	15, // 18: jobworker.v1.Job.node_selector:type_name -> jobworker.v1.Job.NodeSelectorEntry
+	16, // 18: jobworker.v1.Job.node_selector:type_name -> jobworker.v1.Job.NodeSelectorEntry
 	4,  // 19: jobworker.v1.Termination.reason:type_name -> jobworker.v1.TerminationReason
-	5,  // 20: jobworker.v1.AppliedLimit.limit:type_name -> jobworker.v1.Limit
-	6,  // 21: jobworker.v1.AppliedIsolation.part:type_name -> jobworker.v1.IsolationPart
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	11, // 20: jobworker.v1.Termination.start_error:type_name -> jobworker.v1.StartError
+	19, // 21: jobworker.v1.StartError.reason:type_name -> jobworker.v1.ErrorReason
+	5,  // 22: jobworker.v1.AppliedLimit.limit:type_name -> jobworker.v1.Limit
+	6,  // 23: jobworker.v1.AppliedIsolation.part:type_name -> jobworker.v1.IsolationPart
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_jobworker_v1_job_proto_init() }
@@ -1875,15 +1961,16 @@ func file_jobworker_v1_job_proto_init() {
 	if File_jobworker_v1_job_proto != nil {
 		return
 	}
+	file_jobworker_v1_error_reason_proto_init()
 	file_jobworker_v1_job_proto_msgTypes[0].OneofWrappers = []any{}
-	file_jobworker_v1_job_proto_msgTypes[6].OneofWrappers = []any{}
+	file_jobworker_v1_job_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobworker_v1_job_proto_rawDesc), len(file_jobworker_v1_job_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -10,6 +10,7 @@ from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
+from jobworker.v1 import error_reason_pb2 as error_reason_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -707,6 +708,7 @@ class Termination(message.Message):
     LEFTOVERS_KILLED_FIELD_NUMBER: builtins.int
     OOM_KILLED_FIELD_NUMBER: builtins.int
     STOPPED_BY_FIELD_NUMBER: builtins.int
+    START_ERROR_FIELD_NUMBER: builtins.int
     reason: TerminationReason.ValueType
     """Cause of the end."""
     signal: builtins.int
@@ -725,6 +727,10 @@ class Termination(message.Message):
     """Subject of the client certificate that called StopJob (RFC 4514). Empty if no client stopped the job. If the
     shutdown of the server stopped it, `message` says so.
     """
+    @builtins.property
+    def start_error(self) -> StartError:
+        """The error of the start, for programs. Set only if `reason` is NOT_STARTED, and unset for an error without a reason."""
+
     def __init__(
         self,
         *,
@@ -735,10 +741,41 @@ class Termination(message.Message):
         leftovers_killed: builtins.bool = ...,
         oom_killed: builtins.bool = ...,
         stopped_by: builtins.str = ...,
+        start_error: StartError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["start_error", b"start_error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["leftovers_killed", b"leftovers_killed", "message", b"message", "oom_killed", b"oom_killed", "reason", b"reason", "signal", b"signal", "signal_name", b"signal_name", "start_error", b"start_error", "stopped_by", b"stopped_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class StartError(message.Message):
+    """The error of a job that could not start: the one that CreateJob returns for a job that does not wait in the queue. All
+    fields are set by the server.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: builtins.int
+    FIELD_FIELD_NUMBER: builtins.int
+    ERRNO_NAME_FIELD_NUMBER: builtins.int
+    reason: error_reason_pb2.ErrorReason.ValueType
+    """Reason of the error, such as COMMAND_NOT_STARTED or LIMIT_UNAVAILABLE."""
+    field: builtins.str
+    """Field of the request with the fault, such as `command` or `working_directory`. Only for COMMAND_NOT_STARTED."""
+    errno_name: builtins.str
+    """Name of the errno, such as `ENOENT`. Only for COMMAND_NOT_STARTED."""
+    def __init__(
+        self,
+        *,
+        reason: error_reason_pb2.ErrorReason.ValueType = ...,
+        field: builtins.str = ...,
+        errno_name: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["leftovers_killed", b"leftovers_killed", "message", b"message", "oom_killed", b"oom_killed", "reason", b"reason", "signal", b"signal", "signal_name", b"signal_name", "stopped_by", b"stopped_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["errno_name", b"errno_name", "field", b"field", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

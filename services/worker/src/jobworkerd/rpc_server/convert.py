@@ -16,10 +16,12 @@ from jobworkerd.model import (
     LimitsPolicy,
     Network,
     OutputSource,
+    StartError,
     Stdin,
     Termination,
     Usage,
 )
+from jobworkerd.rpc_server.status import reason_of
 from jobworkerd.signals import signal_name
 from jobworkerd.terminal import TerminalResize
 
@@ -130,6 +132,7 @@ def terminal_resize(resize: TerminalResize) -> job_pb2.TerminalResize:
 
 
 def _termination(termination: Termination) -> job_pb2.Termination:
+    error = termination.start_error
     return job_pb2.Termination(
         reason=job_pb2.TerminationReason.Value(f"TERMINATION_REASON_{termination.reason.name}"),
         signal=termination.signal,
@@ -138,7 +141,12 @@ def _termination(termination: Termination) -> job_pb2.Termination:
         leftovers_killed=termination.leftovers_killed,
         oom_killed=termination.oom_killed,
         stopped_by=termination.stopped_by,
+        start_error=None if error is None else _start_error(error),
     )
+
+
+def _start_error(error: StartError) -> job_pb2.StartError:
+    return job_pb2.StartError(reason=reason_of(error.kind), field=error.field, errno_name=error.errno_name)
 
 
 def _applied_limit(limit: AppliedLimit) -> job_pb2.AppliedLimit:

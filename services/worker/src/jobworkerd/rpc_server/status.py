@@ -132,6 +132,12 @@ def reason_name(reason: api.ErrorReason.ValueType) -> str:
     return api.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
 
 
+def reason_of(name: str) -> api.ErrorReason.ValueType:
+    """Return the reason of an error class with this name; UNSPECIFIED for the class of another version."""
+    found = (reason for error, (_, reason) in ROWS.items() if error.__name__ == name)
+    return next(found, api.ERROR_REASON_UNSPECIFIED)
+
+
 def to_status(error: errors.JobWorkerError) -> grpc.Status:
     """Return the status of an error, with `google.rpc` details."""
     code, reason = ROWS[type(error)]

@@ -56,14 +56,14 @@ class FinalStats:
         return next((limit.value for limit in self.limits if limit.limit == name), "")
 
 
-def never_ran(job: Job, reason: TerminationReason, message: str, stopped_by: str = "") -> Job:
+def never_ran(job: Job, termination: Termination) -> Job:
     """Return the final record of a job that ended before its command ran."""
-    status = JobStatus.STOPPED if reason is TerminationReason.STOPPED else JobStatus.FAILED
+    stopped = termination.reason is TerminationReason.STOPPED
     return transition(
         job,
-        status,
+        JobStatus.STOPPED if stopped else JobStatus.FAILED,
         end_time_ns=max(time.time_ns(), job.create_time_ns),
-        termination=Termination(reason=reason, message=message, stopped_by=stopped_by),
+        termination=termination,
     )
 
 

@@ -8,9 +8,16 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from jobworkerd.config import Config
-from jobworkerd.errors import HostExhausted, JobWorkerError, ShuttingDown
+from jobworkerd.errors import CommandNotStarted, HostExhausted, JobWorkerError, ShuttingDown
 from jobworkerd.exhaustion import describe, is_exhaustion
-from jobworkerd.model import Job, JobStatus, TerminationReason, transition
+from jobworkerd.model import (
+    Job,
+    JobStatus,
+    StartError,
+    Termination,
+    TerminationReason,
+    transition,
+)
 from jobworkerd.records.sealing import CannotUnseal
 from jobworkerd.records.store import Records
 from jobworkerd.supervisor.admission import Admission, Waiting
@@ -127,7 +134,9 @@ class QueuedJobs:
         else:
             self.admission.remove(job.id)
             why = f"stopped by {subject} in the queue; the command never ran"
-            await self._end(job, TerminationReason.STOPPED, why, subject)
+            await self._end(
+                job, Termination(reason=TerminationReason.STOPPED, message=why, stopped_by=subject)
+            )
 
     def close(self) -> None:
         """Start no more jobs. Jobs that wait stay in the records."""
@@ -181,7 +190,7 @@ class QueuedJobs:
         self._leave(job_id)
         if not _is_passing(error) and not isinstance(error, JobWorkerError | CannotUnseal):
             self._context.on_fault("start of a queued job", error)
-        await self._end(await self._read(job_id), TerminationReason.NOT_STARTED, _message(error))
+        await self._end(await self._read(job_id), _not_started(error))
         self.admission.release(job_id)
 
     def _refuse(self, job_id: str, why: str) -> _Step:
@@ -195,14 +204,15 @@ class QueuedJobs:
     async def _end_unread(self, job_id: str, reason: TerminationReason, why: str = "") -> None:
         job = await self._read(job_id)
         longest = f"{job.spec.queue_timeout:g} s" if job.spec.queue_timeout else ""
-        await self._end(job, reason, why or f"reached the queue timeout of {longest}; the command never ran")
+        message = why or f"reached the queue timeout of {longest}; the command never ran"
+        await self._end(job, Termination(reason=reason, message=message))
 
-    async def _end(self, job: Job, reason: TerminationReason, message: str, stopped_by: str = "") -> None:
+    async def _end(self, job: Job, termination: Termination) -> None:
         """Store the final status of a job, and then publish it. Wait while the disk fails: the keeper has no
         entry for the job, so a supervisor that dies would bring it back into the queue.
         """
         waited = replace(job, queue_position=0, queue_reason="")
-        final = never_ran(waited, reason, message, stopped_by)
+        final = never_ran(waited, termination)
         self._leave(job.id, waited)
         try:
             await self._records.update(final)
@@ -252,6 +262,22 @@ def _problem(error: Exception) -> str:
         return "the server is shutting down"
     what = error.why if isinstance(error, HostExhausted) else describe(error)
     return f"the host of the server is exhausted ({what})"
+
+
+def _not_started(error: Exception) -> Termination:
+    """Return the end of a job that could not start."""
+    return Termination(
+        reason=TerminationReason.NOT_STARTED, message=_message(error), start_error=_start_error(error)
+    )
+
+
+def _start_error(error: Exception) -> StartError | None:
+    match error:
+        case CommandNotStarted(field=field, errno_name=errno_name):
+            return StartError(type(error).__name__, field, errno_name)
+        case JobWorkerError():
+            return StartError(type(error).__name__)
+    return StartError(HostExhausted.__name__) if is_exhaustion(error) else None
 
 
 def _message(error: Exception) -> str:
