@@ -180,6 +180,27 @@ async def test_run_follows_a_job_of_a_gateway_from_the_queue_to_its_node(
     assert (await finished(process)).code == 0
 
 
+async def test_run_reports_missing_limits_of_a_job_that_ends_before_its_start_is_known(
+    cli: Cli, server: FakeServer
+) -> None:
+    async def creating(_: CreateRequest) -> job_pb2.Job:
+        return add_queued(server, 1)
+
+    async def watching(_: WatchRequest) -> AsyncIterator[WatchMessage]:
+        yield changed(server.jobs[JOB_ID], 1)
+        await asyncio.Event().wait()
+
+    async def streaming(_: StreamRequest) -> AsyncIterator[StreamMessage]:
+        job = server.add()
+        job.applied_limits.add(limit=job_pb2.LIMIT_MAX_CPU, reason="the node has no CPU controller")
+        yield StreamMessage(result=job, offset=0)
+
+    server.creating, server.watching, server.streaming = creating, watching, streaming
+    completed = await cli("run", "true")
+    message = f"jobworker: not in force: max_cpu; for details: jobworker get {JOB_ID}\n"
+    assert (completed.code, completed.stderr) == (0, message)
+
+
 @pytest.mark.parametrize("patience", [0, 3_600])
 async def test_a_short_wait_is_not_reported(
     endpoint: Endpoint,

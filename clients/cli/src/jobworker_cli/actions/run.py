@@ -106,7 +106,7 @@ class Run:
                 # In raw mode, Ctrl-C could not remove the job from the queue.
                 await reporting
                 return await self._copy_terminal(job.id)
-            return await self._copy(job.id)
+            return await self._copy(job.id, reporting)
         except UploadFailed:
             await self.stop()
             raise
@@ -123,7 +123,13 @@ class Run:
         keys = self._options.detach_keys
         return await copy_terminal(self._client, start, self._writer, keys, EarlierOutput())
 
-    async def _copy(self, job_id: str) -> job_pb2.Job:
+    async def _copy(self, job_id: str, reporting: asyncio.Task[None]) -> job_pb2.Job:
+        job = await self._copy_all(job_id)
+        if not reporting.done():  # a short job can end before the report of its start arrives
+            _warn_about_unenforced(job)
+        return job
+
+    async def _copy_all(self, job_id: str) -> job_pb2.Job:
         if self._transfer is None:
             return await self._copy_attempts(job_id)
         with contextlib.closing(self._transfer.receiver(self._writer.write)) as receiver:
