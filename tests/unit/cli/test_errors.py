@@ -77,6 +77,25 @@ async def test_message_and_reason_of_the_server_are_printed(
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("remedy", "hint"),
+    [
+        (
+            "retry when a job has ended, or set queue_timeout to let the job wait",
+            "use --queue to let the job",
+        ),
+        ("retry when other jobs have ended", "`jobworker list --status running` shows"),
+    ],
+)
+async def test_the_queue_is_the_remedy_only_if_the_server_says_so(
+    cli: Cli, server: FakeServer, remedy: str, hint: str
+) -> None:
+    why = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "500 jobs run", "TOO_MANY_JOBS", {"remedy": remedy})
+    server.refusals["CreateJob"] = [why, why]
+    result = await cli("create", "true")
+    assert result.stderr.splitlines()[1].startswith(f"hint: {hint}")
+
+
 @pytest.mark.parametrize("reason", ["QUOTA_EXCEEDED", "SERVER_BUSY"])
 async def test_a_call_beyond_a_bound_has_the_delay_of_a_retry(
     cli: Cli, server: FakeServer, reason: str
@@ -138,8 +157,8 @@ async def test_refused_connection_is_reported(
     result = await cli(subcommand, JOB_ID)
     assert result.code == code
     error, hint = result.stderr.splitlines()[-2:]
-    assert error == f"error: cannot reach jobworkerd at {cli.server}: connection refused (UNREACHABLE)"
-    assert hint.startswith("hint: start jobworkerd there, or check --server")
+    assert error == f"error: cannot reach the server at {cli.server}: connection refused (UNREACHABLE)"
+    assert hint.startswith("hint: start jobworkerd, or the gateway of the cluster, there; or check --server")
 
 
 async def test_server_certificate_of_another_ca_is_not_trusted(cli: Cli, tmp_path: Path) -> None:
@@ -223,7 +242,7 @@ async def test_invalid_address_is_reported(cli: Cli, address: str) -> None:
 async def test_unknown_host_is_reported(cli: Cli) -> None:
     result = await cli("--server", "no-such-host.invalid:50051", "list")
     assert result.code == 1
-    assert "cannot reach jobworkerd at no-such-host.invalid:50051" in result.stderr
+    assert "cannot reach the server at no-such-host.invalid:50051" in result.stderr
 
 
 def test_every_connect_failure_has_a_hint() -> None:

@@ -70,6 +70,6 @@ def test_an_unreachable_server_is_named() -> None:
     error = converted(failed(Code.UNAVAILABLE, "failed to connect to all addresses; Connection refused"))
     assert (error.code, error.message) == (
         "unavailable",
-        "cannot reach jobworkerd at server:50051: connection refused",
+        "cannot reach the server at server:50051: connection refused",
     )
     assert (error.reason, json.loads(error.body()).get("details")) == ("", None)

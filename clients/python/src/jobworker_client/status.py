@@ -150,7 +150,7 @@ def _connection_error(details: str, server: str) -> JobWorkerError:
     if failure is None:
         failure = ConnectError("", ConnectFailure.OTHER, details, retryable=True)
     return Unreachable(
-        f"cannot reach jobworkerd at {server}: {failure.message}",
+        f"cannot reach the server at {server}: {failure.message}",
         code="UNAVAILABLE",
         reason=ClientReason.UNREACHABLE,
         retryable=failure.retryable,

@@ -25,6 +25,7 @@ from jobworker_client import (
     QuotaExceeded,
     RoleRequired,
     ServerBusy,
+    StdinInUse,
     TooManyJobs,
     Unreachable,
 )
@@ -61,12 +62,13 @@ HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
         CertificateRevoked: "ask the administrator of the server for a new certificate, and select it with "
         "--certs, or with --cert and --key",
         RoleRequired: "select another certificate with --role admin, or with --cert and --key",
-        TooManyJobs: "use --queue to let the job wait; `jobworker list --status running` shows the running "
-        "jobs, `jobworker queue` the waiting ones",
+        TooManyJobs: "`jobworker list --status running` shows the running jobs, "
+        "`jobworker queue` the waiting ones",
         NodeUnreachable: "`jobworker nodes` shows the state of the nodes",
         QuotaExceeded: _SETTING,
         ServerBusy: _SETTING,
         LimitUnavailable: START_HINTS[ErrorReason.ERROR_REASON_LIMIT_UNAVAILABLE],
+        StdinInUse: "use `jobworker attach --take-over` to feed it in place of the other client",
         DeadlineExceeded: "increase --timeout",
         InvalidAddress: "set --server (JOBWORKER_SERVER)",
         InvalidCertificateFile: "set --certs (JOBWORKER_CERTS) to the directory with ca.pem, ROLE.pem and "
@@ -77,13 +79,14 @@ HINTS: Mapping[type[JobWorkerError], str] = MappingProxyType(
 CONNECT_HINTS: Mapping[ConnectFailure, str] = MappingProxyType(
     {
         ConnectFailure.UNTRUSTED: "set --certs or --ca to the CA that signed the server's certificate",
-        ConnectFailure.EXPIRED: "renew it on the server's host with `jobworkerd certs renew server`; "
-        "also compare the clocks of both hosts",
+        ConnectFailure.EXPIRED: "renew it with `jobworkerd certs renew server` on the host that has "
+        "ca-key.pem; also compare the clocks of both hosts",
         ConnectFailure.OTHER_NAME: "set --server or --server-name to a name in the certificate",
         ConnectFailure.NOT_TLS: "check --server (JOBWORKER_SERVER)",
         ConnectFailure.CLIENT_FILES: "use PEM files, and the key that belongs to the certificate",
         ConnectFailure.NO_SUCH_HOST: "check --server (JOBWORKER_SERVER)",
-        ConnectFailure.REFUSED: "start jobworkerd there, or check --server (JOBWORKER_SERVER)",
+        ConnectFailure.REFUSED: "start jobworkerd, or the gateway of the cluster, there; or check --server "
+        "(JOBWORKER_SERVER)",
         ConnectFailure.CLOSED: "set --certs, or --cert and --key, to a certificate of the server's CA",
         ConnectFailure.OTHER: "check --server (JOBWORKER_SERVER)",
     }
@@ -122,6 +125,9 @@ def _hint(error: JobWorkerError) -> str:
     if isinstance(error, Unreachable):
         return CONNECT_HINTS[error.cause]
     hint = HINTS.get(type(error), "")
+    # Not if the queue is full, or if the cluster is: there, each job waits in the queue.
+    if isinstance(error, TooManyJobs) and "queue_timeout" in error.metadata.get("remedy", ""):
+        return f"use --queue to let the job wait; {hint}"
     if isinstance(error, QuotaExceeded | ServerBusy) and error.retry_delay:
         return f"retry after {format_duration(timedelta(seconds=error.retry_delay))}; {hint}"
     return hint
