@@ -193,6 +193,7 @@ postgresql: ## Install PostgreSQL with apt-get if it is missing (root)
 
 .PHONY: test-cluster
 test-cluster: setup metrics-tools postgresql control-plane $(TS_MODULES) ## Test a cluster of three hosts with a control plane of Kubernetes (as root)
+	tools/chromium --setup
 	pytest tests/cluster -s -p no:cacheprovider --timeout 600
 
 # No --quiet: it would hide the warnings from --strict, too.
