@@ -1,4 +1,4 @@
-"""The commands for a cluster in docs/cluster.md and docs/grpcurl.md do what the pages say."""
+"""The commands for a cluster in docs/cluster.md, dashboard.md and grpcurl.md do what the pages say."""
 
 import base64
 import json
@@ -24,6 +24,7 @@ from tests.docs.pages import blocks
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/cluster.md"
 RECIPES = ROOT / "docs/grpcurl.md"
+DASHBOARD_PAGE = ROOT / "docs/dashboard.md"
 
 Shell = Callable[[str], str]
 
@@ -143,6 +144,20 @@ def test_the_secrets_of_the_gateways_have_the_files_that_they_need(shell: Shell)
     for name in ("ca", "server", "server-key", "gateway", "gateway-key", "viewer", "viewer-key"):
         assert f"{name}.pem:" in found
     shell(f"kubectl -n {NAMESPACE} delete secret jobworker-gateway-archive jobworker-gateway-certs")
+
+
+def test_the_secrets_of_the_dashboard_have_the_files_that_it_needs(shell: Shell) -> None:
+    shell(_documented("jobworkerd certs init"))
+    # Any certificate can be the one for browsers.
+    shell("cp certs/server.pem tls.pem; cp certs/server-key.pem tls-key.pem")
+    shell(_documented("create secret tls jobworker-dashboard-tls", DASHBOARD_PAGE))
+    for secret, names in {
+        "certs": ("ca.pem", "dashboard.pem", "dashboard-key.pem"),
+        "tls": ("tls.crt", "tls.key"),
+    }.items():
+        found = shell(f"kubectl -n {NAMESPACE} describe secret jobworker-dashboard-{secret}")
+        assert all(f"{name}:" in found for name in names)
+    shell(f"kubectl -n {NAMESPACE} delete secret jobworker-dashboard-certs jobworker-dashboard-tls")
 
 
 async def test_a_host_is_drained_and_back(cluster: Cluster, admin: Client, tmp_path: Path) -> None:

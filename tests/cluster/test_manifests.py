@@ -137,23 +137,26 @@ def test_gateways_do_not_change_nodes(control_plane: ControlPlane) -> None:
     assert not any(_may(api, GATEWAY, verb, "nodes") for verb in ("create", "patch", "update", "delete"))
 
 
-def test_the_pods_of_gateways_meet_the_strictest_standard(control_plane: ControlPlane) -> None:
+def test_all_pods_meet_the_strictest_standard(control_plane: ControlPlane) -> None:
     """In a namespace that refuses all Pods with privileges."""
     api = control_plane.api()
-    (deployment,) = [each for each in objects() if each["kind"] == "Deployment"]
-    pod: Json = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "gateway"},
-        "spec": {**deployment["spec"]["template"]["spec"], "serviceAccountName": "default"},
-    }
+    pods = [_pod_of(each) for each in objects() if each["kind"] == "Deployment"]
+    assert {pod["metadata"]["name"] for pod in pods} == {"jobworker-gateway", "jobworker-dashboard"}
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _STRICT, "labels": labels}})
     path = f"/api/v1/namespaces/{_STRICT}"
     try:
         until(lambda: _status(api, "GET", f"{path}/serviceaccounts/default") == 200)
-        api.call("POST", f"{path}/pods?dryRun=All", pod)
-        pod["spec"]["securityContext"]["runAsNonRoot"] = False
-        assert _status(api, "POST", f"{path}/pods?dryRun=All", pod) == 403
+        for pod in pods:
+            api.call("POST", f"{path}/pods?dryRun=All", pod)
+            pod["spec"]["securityContext"]["runAsNonRoot"] = False
+            assert _status(api, "POST", f"{path}/pods?dryRun=All", pod) == 403
     finally:
         api.call("DELETE", path)
+
+
+def _pod_of(deployment: Json) -> Json:
+    """Return a Pod of a Deployment. Its service account exists in each namespace."""
+    spec = {**deployment["spec"]["template"]["spec"], "serviceAccountName": "default"}
+    metadata = {"name": deployment["metadata"]["name"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
