@@ -477,6 +477,22 @@ async def test_the_record_stays_while_the_output_cannot_be_deleted(
         await get(service)
 
 
+async def test_the_record_stays_while_the_gateway_does_not_know_the_nodes(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    """A gateway that has just started cannot tell a removed node from one that it has not listed yet."""
+    await cluster.put(final(ID))
+    cluster.engine.nodes.clear()
+    cluster.engine.complete = False
+    with pytest.raises(errors.ClusterUnavailable, match="has just started"):
+        await delete(service)
+    assert await get(service) == final(ID)
+    cluster.add_node("one", node.address)
+    node.on("DeleteJob", answer(job_service_pb2.DeleteJobResponse()))
+    await delete(service)
+    assert node.calls == [("DeleteJob", ALICE)]
+
+
 async def test_a_lost_job_is_deleted_without_its_node(
     cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
 ) -> None:

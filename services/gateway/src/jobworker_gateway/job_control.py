@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_gateway.change_feed import ChangeFeed
+from jobworker_gateway.engine import check_complete
 from jobworker_gateway.job_table import LiveJob
 from jobworker_gateway.jobs import Jobs
 from jobworker_gateway.node_connections import NodeConnections
@@ -130,7 +131,7 @@ class JobControl:
         The output of a lost job can stay on its node, which removes it by its own retention settings.
 
         Raises:
-            ClusterUnavailable: the archive does not answer.
+            ClusterUnavailable: the archive does not answer, or this gateway does not know the nodes yet.
             JobNotFinal: the job has not ended.
             JobNotFound: no job has this id.
             NodeError: the node refuses the call.
@@ -139,13 +140,16 @@ class JobControl:
         live = await self._jobs.get(job_id)
         if not live.final:
             raise JobNotFinal(job_id, STATUSES[live.job.status].value)
-        if has_log(live.job) and live.job.node in self._jobs.engine.nodes:
+        if has_log(live.job):
             await self._delete_output(live, subject)
         if not await self._jobs.archive.delete(job_id):
             raise JobNotFound(job_id)
         self._feed.removed(live.job)
 
     async def _delete_output(self, live: LiveJob, subject: str) -> None:
+        if live.job.node not in self._jobs.engine.nodes:
+            check_complete(self._jobs.engine)
+            return
         request = job_service_pb2.DeleteJobRequest(id=live.job.id)
         is_lost = live.job.status == job_pb2.JOB_STATUS_LOST
         try:
