@@ -14,7 +14,7 @@ from jobworker_gateway.cluster_service import ClusterService
 from jobworker_gateway.engine import ArchivedJob
 from jobworker_gateway.node_connections import NodeConnections
 from jobworkerd.errors import ClusterUnavailable, InvalidRequest
-from scripted_node import ScriptedNode, answer
+from scripted_node import Context, ScriptedNode, answer
 
 IDS = [job_id(number) for number in range(10)]
 
@@ -157,6 +157,23 @@ async def test_running_jobs_have_their_usage_on_request(
     service = service_of(cluster.jobs, nodes)
     page = await service.ListJobs(job_service_pb2.ListJobsRequest(live_usage=True), Call().context)
     assert list(page.jobs) == [job(IDS[1], node="gone"), used]
+
+
+async def test_a_job_that_is_deleted_during_the_list_does_not_end_it(
+    cluster: FakeCluster, node: ScriptedNode, nodes: NodeConnections
+) -> None:
+    await cluster.put(job(IDS[0], node="one"))
+
+    async def end_and_delete(context: Context) -> None:
+        await cluster.put(final(IDS[0]))
+        await cluster.archive.delete(IDS[0])
+        cluster.engine.jobs.remove(IDS[0])
+        await answer(job_service_pb2.GetJobResponse(job=final(IDS[0])))(context)
+
+    node.on("GetJob", end_and_delete)
+    service = service_of(cluster.jobs, nodes)
+    page = await service.ListJobs(job_service_pb2.ListJobsRequest(live_usage=True), Call().context)
+    assert [each.id for each in page.jobs] == [IDS[0]]
 
 
 async def test_nodes_are_listed_by_name_in_pages(cluster: FakeCluster) -> None:

@@ -19,7 +19,7 @@ from jobworker_gateway.quotas import Quotas
 from jobworker_gateway.relay import Relays
 from jobworker_gateway.watches import Watch
 from jobworkerd.config import Config
-from jobworkerd.errors import QuotaExceeded, ShuttingDown
+from jobworkerd.errors import JobNotFound, QuotaExceeded, ShuttingDown
 from jobworkerd.rpc_server import attach_validation, call_trace, page_token, validation
 from jobworkerd.rpc_server.attach_requests import read_start
 from jobworkerd.rpc_server.identity.principal import Identities
@@ -107,8 +107,12 @@ class GatewayJobService(job_service_pb2_grpc.JobServiceServicer):
 
     async def _with_usage(self, job: job_pb2.Job, subject: str) -> job_pb2.Job:
         live = self._jobs.engine.jobs.get(job.id)
-        is_running = live and job.status == job_pb2.JOB_STATUS_RUNNING
-        return await self._control.current(live, subject) if live and is_running else job
+        if live is None or job.status != job_pb2.JOB_STATUS_RUNNING:
+            return job
+        # A job that ends and is deleted now must not keep the others from the client.
+        with contextlib.suppress(JobNotFound):
+            return await self._control.current(live, subject)
+        return job
 
     async def WaitJob(
         self, request: job_service_pb2.WaitJobRequest, context: Context
