@@ -210,6 +210,34 @@ def test_a_feed_has_neither_the_same_state_twice_nor_a_deleted_job_again() -> No
     assert feed.revision == 2
 
 
+def test_no_older_state_follows_a_final_one_in_a_feed() -> None:
+    """A slow gateway creates a Pod for a job that has ended and left the table."""
+    feed, table = ChangeFeed(), JobTable()
+    feed.follow(table)
+    table.put(LiveJob(final(IDS[0])))
+    table.remove(IDS[0])
+    table.put(LiveJob(job(IDS[0], "QUEUED")))
+    table.put(LiveJob(final(IDS[0])))
+    assert [change.job for change in feed.since(0, 10)] == [final(IDS[0])]
+    assert feed.revision == 1
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+async def test_a_job_whose_end_the_gateway_has_missed_is_removed(
+    cluster: FakeCluster, watcher: Watcher, *, has_ended: bool
+) -> None:
+    """Another gateway has archived the job, and a client has deleted it there."""
+    await cluster.put(job(IDS[0]))
+    if has_ended:
+        await cluster.archive.add(ArchivedJob(final(IDS[0])))
+    await watcher.start()
+    expected = ("COMPLETED" if has_ended else "RUNNING", IDS[0])
+    assert (await watcher.until_bookmark())[0] == [expected]
+    await cluster.archive.delete(IDS[0])
+    cluster.engine.jobs.remove(IDS[0])
+    assert brief(await watcher.next()) == ("DELETED", IDS[0])
+
+
 async def test_a_client_that_is_too_slow_starts_again(cluster: FakeCluster) -> None:
     feed, call = ChangeFeed(max_changes=1), Call()
     feed.follow(cluster.engine.jobs)

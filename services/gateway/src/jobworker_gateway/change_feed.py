@@ -8,7 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from jobworker.v1 import job_pb2, job_watch_pb2
-from jobworker_gateway.job_table import JobTable, LiveJob
+from jobworker_gateway.job_table import FINAL, JobTable, LiveJob
 from jobworkerd.protocol.waiters import Waiters
 
 _MAX_CHANGES = 10_000
@@ -47,6 +47,7 @@ class ChangeFeed:
     def follow(self, table: JobTable) -> None:
         """Add each change of a table from now on."""
         table.listen(self._add_live)
+        table.listen_to_removals(self._add_missing)
 
     def removed(self, job: job_pb2.Job) -> None:
         """Add the removal of a final job that a client has deleted."""
@@ -68,11 +69,24 @@ class ChangeFeed:
         return change if change and change.revision == revision else None
 
     def _add_live(self, live: LiveJob) -> None:
-        """Add the state of a job, unless it is the former one, or the job is deleted."""
+        """Add the state of a job, unless it is the former one, or the job has ended or is deleted.
+
+        A slow gateway can create a Pod for a job that another one has archived.
+        """
         former = self._changes.get((live.job.id, False))
-        if (former and former.job == live.job) or (live.job.id, True) in self._changes:
+        if former and (former.job == live.job or (former.job.status in FINAL and not live.final)):
+            return
+        if (live.job.id, True) in self._changes:
             return
         self._add(live.job, job_watch_pb2.REMOVAL_REASON_UNSPECIFIED)
+
+    def _add_missing(self, last: LiveJob) -> None:
+        """Add the removal of a job of which this gateway has missed the end.
+
+        Another gateway archived the job, and a client has deleted it. Or the cluster has lost it.
+        """
+        if not last.final:
+            self._add(last.job, job_watch_pb2.REMOVAL_REASON_DELETED)
 
     def _add(self, job: job_pb2.Job, removal: job_watch_pb2.RemovalReason.ValueType) -> None:
         key = job.id, bool(removal)

@@ -56,6 +56,7 @@ class JobTable:
         self._counts: Counter[tuple[str, job_pb2.JobStatus.ValueType]] = Counter()
         self._waiters: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._listeners: set[Callable[[LiveJob], None]] = set()
+        self._removal_listeners: set[Callable[[LiveJob], None]] = set()
 
     def __len__(self) -> int:
         """Return the number of jobs."""
@@ -101,6 +102,10 @@ class JobTable:
         """Call the listener with each new state of a job, until `unlisten`. It must not raise."""
         self._listeners.add(listener)
 
+    def listen_to_removals(self, listener: Callable[[LiveJob], None]) -> None:
+        """Call the listener with the last state of each job that leaves the table. It must not raise."""
+        self._removal_listeners.add(listener)
+
     def unlisten(self, listener: Callable[[LiveJob], None]) -> None:
         """End the calls."""
         self._listeners.discard(listener)
@@ -142,6 +147,8 @@ class JobTable:
             del self._ids[bisect_left(self._ids, job_id)]
             self._uncount(former)
             self._wake(job_id)
+            for listener in tuple(self._removal_listeners):
+                listener(former)
 
     def _count(self, live: LiveJob) -> None:
         self._counts[live.job.owner, live.job.status] += 1

@@ -92,11 +92,13 @@ class Watch(WatchCall[Change]):
 
     async def _write_change(self, context: Context, change: Change) -> None:
         job, revision = change.job, change.revision
-        if (self._ids and job.id not in self._ids) or self._is_outdated(job):
+        if self._ids and job.id not in self._ids:
             return
         if change.removal:
-            if matches(self._filters, job):
+            if matches(self._filters, job) or job.id in self._ended:
                 await write_removal(context, job.id, change.removal, revision)
+        elif self._is_outdated(job):
+            return
         elif matches(self._filters, job):
             await write_message(context, changed=job_watch_pb2.JobChange(job=job, revision=revision))
         elif self._has_matched(job):
