@@ -87,6 +87,17 @@ async def test_only_the_cluster_says_that_a_job_does_not_exist(
         await client.attach(start())
 
 
+async def test_a_node_that_removes_a_running_job_does_not_say_that_it_does_not_exist(
+    cluster: FakeCluster, node: ScriptedNode, client: Client
+) -> None:
+    await cluster.put(RUNNING)
+    node.on("AttachJob", fail(errors.JobNotFound(ID), payload("abc")))
+    await client.attach(start())
+    assert await client.next() == payload("abc")
+    with pytest.raises(errors.NodeUnreachable, match="it has no record of the job"):
+        await client.running
+
+
 async def test_messages_pass_in_both_directions_until_the_client_detaches(
     cluster: FakeCluster, node: ScriptedNode, client: Client
 ) -> None:

@@ -348,6 +348,17 @@ async def test_a_final_job_on_an_unreachable_node_is_an_error(
         await stream()
 
 
+async def test_only_the_cluster_says_that_a_job_does_not_exist(
+    cluster: FakeCluster, node: ScriptedNode, stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node has lost the job, and its agent does not report that."""
+    monkeypatch.setattr(relay, "_LIVE_OUTAGE_SECONDS", 0.3)
+    await cluster.put(RUNNING)
+    node.on("GetJobsStream", fail(errors.JobNotFound(ID)))
+    with pytest.raises(errors.NodeUnreachable, match="it has no record of the job"):
+        await stream()
+
+
 async def test_a_node_that_accepts_streams_but_sends_nothing_is_an_error(
     cluster: FakeCluster, node: ScriptedNode, stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

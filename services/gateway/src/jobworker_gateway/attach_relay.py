@@ -131,12 +131,20 @@ class AttachRelay:
             if not await self._started(writer):
                 return
             assert self._stream
-            while (data := await self._stream.read()) is not None:
+            while (data := await self._read(self._stream)) is not None:
                 message = Response.FromString(data)
                 if message.output.WhichOneof("kind") == "result":
                     await self._write_result(writer, message.output.next_offset)
                     return
                 await writer.write(data)
+
+    async def _read(self, stream: NodeStream) -> bytes | None:
+        try:
+            return await stream.read()
+        except NodeError as error:
+            if self._live.final:
+                raise
+            raise forgotten(error, self._live.job.node) from error
 
     async def _started(self, writer: PacedWriter) -> bool:
         """Wait until the node has the job. Return False after the result of a job without output."""

@@ -66,12 +66,12 @@ def from_rpc(error: aio.AioRpcError, node: str) -> NodeError | NodeUnreachable:
     return NodeError(_Status(code, why))
 
 
-def forgotten(error: NodeError, node: str) -> NodeError | NodeUnreachable:
+def forgotten(error: NodeError | NodeUnreachable, node: str) -> NodeError | NodeUnreachable:
     """Return the error for a call about a job that the cluster has: never NOT_FOUND.
 
     The agent reports the loss soon. Then a retry gets the final record.
     """
-    if error.status.code is grpc.StatusCode.NOT_FOUND:
+    if isinstance(error, NodeError) and error.status.code is grpc.StatusCode.NOT_FOUND:
         return NodeUnreachable(node, "it has no record of the job")
     return error
 

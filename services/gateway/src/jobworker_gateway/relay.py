@@ -16,7 +16,7 @@ from jobworker_gateway import missing_output
 from jobworker_gateway.job_table import FINAL, LiveJob
 from jobworker_gateway.jobs import Jobs
 from jobworker_gateway.node_connections import NodeConnections
-from jobworker_gateway.node_errors import NodeError
+from jobworker_gateway.node_errors import NodeError, forgotten
 from jobworker_gateway.node_stream import NodeStream
 from jobworker_gateway.outage import Outage
 from jobworkerd.config import LogConfig
@@ -219,7 +219,8 @@ class Relay:
             self._missing = missing_output.removed(self._live.job)
         elif isinstance(error, NodeError) and not (error.temporary or is_forgotten):
             raise error
-        self._outage.add(error)
+        # The cluster has the job, whatever its node says.
+        self._outage.add(forgotten(error, self._live.job.node))
 
     def _advance(self, message: Response) -> None:
         self._request.offset = message.next_offset
