@@ -348,6 +348,29 @@ async def test_a_final_job_on_an_unreachable_node_is_an_error(
         await stream()
 
 
+@pytest.mark.parametrize("knows_all_nodes", [True, False])
+async def test_the_output_on_a_removed_node_is_reported_as_missing(
+    cluster: FakeCluster,
+    client: Client,
+    stream: Stream,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    knows_all_nodes: bool,
+) -> None:
+    monkeypatch.setattr(relay, "_FINAL_OUTAGE_SECONDS", 0.3)
+    await cluster.put(final(ID, log_size=10))
+    cluster.engine.nodes.clear()
+    cluster.engine.complete = knows_all_nodes
+    if not knows_all_nodes:
+        with pytest.raises(errors.NodeUnreachable, match="node one"):
+            await stream()
+        return
+    await stream()
+    missing, result = client.messages
+    assert missing.truncated.reason == "node one is not in the cluster any more"
+    assert result == Response(result=final(ID, log_size=10), offset=10, next_offset=10)
+
+
 async def test_only_the_cluster_says_that_a_job_does_not_exist(
     cluster: FakeCluster, node: ScriptedNode, stream: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

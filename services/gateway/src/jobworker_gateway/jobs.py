@@ -124,6 +124,11 @@ class Jobs:
             raise NodeUnreachable(live.job.node, "it is not in the cluster any more")
         return Node(live.job.node, address)
 
+    def has_left(self, node: str) -> bool:
+        """Return whether a node is not in the cluster, as far as this gateway knows all nodes."""
+        engine = self.engine
+        return engine.complete and not engine.problem and node not in engine.nodes
+
     async def _in_cluster(self, job_id: str) -> LiveJob:
         found = await self.engine.find(job_id)
         if found and not found.final:

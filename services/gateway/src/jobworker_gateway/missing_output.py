@@ -20,6 +20,11 @@ def lost(job: job_pb2.Job) -> str:
     return f"node {job.node} of the job is lost"
 
 
+def has_left(job: job_pb2.Job) -> str:
+    """Return the reason for a final job whose node an administrator has removed."""
+    return f"node {job.node} is not in the cluster any more"
+
+
 def reason(job: job_pb2.Job, error: NodeError | NodeUnreachable) -> str:
     """Return why the output of a job is missing after an error of its node; empty if it may be there."""
     if isinstance(error, NodeUnreachable):

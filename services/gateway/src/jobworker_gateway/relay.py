@@ -159,8 +159,14 @@ class Relay:
             return
         if live.job.status == job_pb2.JOB_STATUS_LOST:
             self._missing = missing_output.lost(live.job)
-        else:
+            return
+        try:
             await self._outage.wait(_FINAL_OUTAGE_SECONDS if live.final else _LIVE_OUTAGE_SECONDS)
+        except NodeUnreachable:
+            # An agent creates a Node that was deleted again within this time.
+            if not (live.final and self._jobs.has_left(live.job.node)):
+                raise
+            self._missing = missing_output.has_left(live.job)
 
     async def _reach_node(self) -> bool:
         """Open the stream of the node; return False if the node does not answer now.
