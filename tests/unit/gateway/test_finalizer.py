@@ -548,6 +548,20 @@ async def test_a_job_that_waits_for_too_long_ends(world: World) -> None:
     assert final.termination.reason == job_pb2.TERMINATION_REASON_QUEUE_TIMED_OUT
 
 
+@pytest.mark.parametrize(("ahead", "waited", "is_over"), [(-3_600, 10, False), (3_600, 700, True)])
+async def test_the_time_in_the_queue_is_that_of_the_apiserver(
+    world: World, ahead: float, waited: int, *, is_over: bool
+) -> None:
+    """The clock of this gateway is wrong by an hour."""
+    world.server.ahead = ahead
+    waiting = job()
+    waiting.create_time.FromNanoseconds(time.time_ns() + int(ahead - waited) * 10**9)
+    waiting.queue_timeout.FromSeconds(600)
+    async with world.gateway() as engine:
+        await engine.submit(accepted(waiting))
+        assert engine._timeouts.due() == [waiting.id] * is_over
+
+
 async def test_an_update_shows_in_the_table(world: World) -> None:
     await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING))
     async with world.gateway() as engine:

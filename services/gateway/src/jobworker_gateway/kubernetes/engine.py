@@ -55,7 +55,7 @@ class KubernetesEngine:
             kube, settings.namespace, archive, Priorities(kube), settings.queues, os.urandom(8).hex()
         )
         self._state = ClusterState(self._jobs, self._nodes, allocations, self._changed)
-        self._timeouts = QueueTimeouts(self._state.pods)
+        self._timeouts = QueueTimeouts(self._state.pods, lambda: kube.time().timestamp())
         self._finalizer = Finalizer(self._state, self._attempts, self._nodes, self._later)
         self._submission = Submission(self._attempts)
         self._tasks = KeyedTasks(self._finalizer.reconcile)

@@ -1,7 +1,6 @@
 """The jobs that may be in the queue for a limited time."""
 
 import heapq
-import time
 from collections.abc import Callable, Mapping
 
 from jobworker_cluster.pods import JobPod
@@ -20,10 +19,13 @@ def is_limited(pod: JobPod) -> bool:
 
 
 class QueueTimeouts:
-    """Finds the jobs that have reached their `queue_timeout`, by the clock of this gateway."""
+    """Finds the jobs that have reached their `queue_timeout`, by one clock for all gateways.
 
-    def __init__(self, pods: Mapping[str, JobPod], clock: Callable[[], float] = time.time) -> None:
-        """`pods` are the Pods of all jobs by id, as they are at each call."""
+    A gateway whose own clock is wrong must not end the jobs of others.
+    """
+
+    def __init__(self, pods: Mapping[str, JobPod], clock: Callable[[], float]) -> None:
+        """`pods` are the Pods of all jobs by id, as they are at each call. `clock` is a wall clock."""
         self._pods = pods
         self._clock = clock
         self._ends: list[tuple[float, str]] = []
