@@ -16,6 +16,7 @@ from jobworker_cluster import job_secrets, names, pods, trace_headers
 from jobworker_cluster.kube_errors import Conflict
 from jobworker_cluster.pods import JobPod
 from jobworker_gateway.engine import ArchivedJob
+from jobworker_gateway.kubernetes import engine as engine_module
 from jobworker_gateway.kubernetes import final_records, finalizer, time_now
 from jobworker_gateway.kubernetes.attempts import Attempts
 from jobworker_gateway.kubernetes.engine import KubernetesEngine
@@ -197,6 +198,34 @@ async def test_nobody_has_to_ask_for_a_job_without_a_pod(world: World) -> None:
     await world.accept(ONCE, **NEW)
     async with world.gateway():
         await until(lambda: POD in world.server.objects)
+
+
+async def test_no_pod_is_missing_before_all_are_listed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many jobs, the list takes seconds. To ask for each of them would take it longer."""
+    monkeypatch.setattr(engine_module, "_MISSING_POD_SECONDS", 0.0)
+    monkeypatch.setattr(engine_module, "_TICK_SECONDS", 0.001)
+    await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING))
+    listed, ticks = asyncio.Event(), 0
+
+    def tick() -> list[str]:
+        nonlocal ticks
+        ticks += 1
+        return []
+
+    world.server.before_get[PODS] = listed.wait
+    engine = KubernetesEngine(KubernetesSettings(), world.archive, world.connect())
+    monkeypatch.setattr(engine._timeouts, "due", tick)
+    running = asyncio.create_task(engine.run())
+    try:
+        await until(lambda: ticks > 10)
+        assert not engine._tasks._tasks
+        listed.set()
+        await status(engine, ONCE, RUNNING)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await engine.close()
+    assert f"GET {POD}" not in world.server.requests
 
 
 async def test_a_crash_before_the_second_look_into_the_archive_starts_nothing(world: World) -> None:

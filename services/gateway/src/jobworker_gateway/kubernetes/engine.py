@@ -208,8 +208,7 @@ class KubernetesEngine:
 
     async def _archived(self, pod: JobPod) -> job_pb2.Job:
         """Return a job that has ended since its Pod was created."""
-        archived = await self._attempts.archive.find(pod.job_id)
-        return archived or pod.initial
+        return await self._attempts.archive.find(pod.job_id) or pod.initial
 
     def _changed(self, job_id: str) -> None:
         if pod := self._state.pods.get(job_id):
@@ -283,7 +282,8 @@ class KubernetesEngine:
                 pod = self._state.pods.get(job_id)
                 if pod is None or self._nodes.suspects(pod.node):
                     self._tasks.schedule(job_id)
-            now = time.monotonic()
+            # Before all Pods are listed, each job seems to have none.
+            now = time.monotonic() if self._complete else 0.0
             for job_id in [each for each, due in self._missing_pods.items() if due <= now]:
                 del self._missing_pods[job_id]
                 if job_id in self._state.secrets and job_id not in self._state.pods:
