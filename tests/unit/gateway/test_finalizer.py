@@ -1,6 +1,7 @@
 """The engine against an apiserver in memory: crashes between two steps, and gateways that act at once."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -713,6 +714,30 @@ async def test_the_log_tells_that_the_cluster_is_away_when_the_gateway_starts(wo
             await asyncio.gather(running, return_exceptions=True)
             await engine.close()
     assert [line["event"] for line in lines] == ["cluster not reachable", "cluster reachable again"]
+
+
+@pytest.mark.parametrize("raises_versions", [False, True])
+async def test_the_jobs_of_a_store_that_was_restored_are_those_of_the_backup(
+    world: World, *, raises_versions: bool
+) -> None:
+    """`etcdutl snapshot restore --bump-revision` raises the versions after it, so that no watch continues."""
+    later = job(2)
+    await world.start(ONCE)
+    backup, version = json.dumps(world.server.objects), world.server.version
+    async with world.gateway(lost_after=1_000.0) as engine:
+        await world.start(later)
+        await world.change(ONCE, record=ran(ONCE, RUNNING), phase="Running")
+        await status(engine, ONCE, RUNNING)
+        await until(lambda: engine.jobs.get(later.id))
+        world.server.objects = json.loads(backup)
+        if raises_versions:
+            world.server.version += 1_000
+            world.server.forget()
+            world.server.cut()
+        else:
+            engine._state.list_pods([world.server.objects[POD]], version)
+        await status(engine, ONCE, QUEUED)
+        await until(lambda: not engine.jobs.get(later.id))
 
 
 async def test_a_gateway_that_starts_sees_all_jobs(world: World) -> None:

@@ -55,17 +55,22 @@ class ClusterState:
         self._finals: dict[str, float] = {}
 
     def list_pods(self, items: Iterable[Json], version: int) -> None:
-        """Replace all Pods by those of a list."""
+        """Replace all Pods by those of a list.
+
+        They can be older than the known ones, if the store of the apiserver was restored from a backup.
+        """
         found = [pod for pod in map(_read, items) if pod]
         present = {pod.job_id for pod in found}
+        is_restored = version < self._version
+        # A change that this gateway made after the list is not in it.
+        newer = {job_id for job_id, pod in self.pods.items() if pod.version > version and not is_restored}
         self._version = version
         self.unaccepted = present - self.secrets.keys()
         for pod in found:
-            self._put(pod)
-        # A Pod that this gateway created after the list is not in it.
-        for pod in [each for each in self.pods.values() if each.job_id not in present]:
-            if pod.version <= version:
-                self._drop(pod)
+            if pod.job_id not in newer:
+                self._put(pod, is_listed=True)
+        for pod in [each for each in self.pods.values() if each.job_id not in present | newer]:
+            self._drop(pod)
 
     def change_pod(self, item: Json, version: int) -> None:
         """Note a new or changed Pod."""
@@ -140,9 +145,9 @@ class ClusterState:
                     self.unaccepted.add(job_id)
                     self._on_change(job_id)
 
-    def _put(self, pod: JobPod) -> None:
+    def _put(self, pod: JobPod, *, is_listed: bool = False) -> None:
         known = self.pods.get(pod.job_id)
-        if known and known.version > pod.version:
+        if known and known.version > pod.version and not is_listed:
             return
         self.pods[pod.job_id] = pod
         self.vanished.pop(pod.job_id, None)
