@@ -129,6 +129,34 @@ async def test_a_job_of_a_node_that_is_cut_off_is_lost_and_ends_there(
 
 
 @pytest.mark.timeout(240)
+async def test_a_stream_ends_with_the_loss_of_its_job_although_the_job_runs_on(
+    admin: Client, cluster: Cluster
+) -> None:
+    """Only the agent is away. The gateways still reach the server of the host."""
+    marker = "600.75"
+    job = await admin.create("sh", "-c", f"echo begin; exec sleep {marker}", node_selector=on("node-2"))
+    agent = cluster.host("node-2").agent
+    try:
+        streaming = asyncio.create_task(admin.stream(job.id))
+        await admin.wrote(job.id, b"begin")
+        agent.hold()
+        async with asyncio.timeout(_LOST_SECONDS):
+            output = await streaming
+        assert output.bytes() == b"begin\n"
+        assert output.result
+        assert output.result.status == job_pb2.JOB_STATUS_LOST
+        assert output.result == await admin.get(job.id)
+        assert pids_with(marker), "the job has ended"
+        # A stream that begins now reads what there is.
+        later = await admin.stream(job.id)
+        assert (later.bytes(), later.result) == (output.bytes(), output.result)
+    finally:
+        agent.release()
+    await eventually(lambda: not pids_with(marker))
+    await asyncio.to_thread(cluster.wait_until_ready)
+
+
+@pytest.mark.timeout(240)
 async def test_a_job_with_retry_on_lost_ends_before_it_runs_on_another_node(
     admin: Client, cluster: Cluster
 ) -> None:

@@ -11,6 +11,7 @@ from cluster_jobs import ALICE, final, job, job_id
 from fake_cluster import FakeCluster
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_gateway import node_stream, relay
+from jobworker_gateway.engine import ArchivedJob
 from jobworker_gateway.job_table import LiveJob
 from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeError
@@ -324,6 +325,69 @@ async def test_the_output_of_a_lost_job_that_cannot_be_read_is_reported_as_missi
     assert (missing.truncated.from_offset, missing.truncated.to_offset) == (3, 10)
     assert missing.truncated.reason == "node one of the job is lost"
     assert result == Response(result=lost, offset=10, next_offset=10)
+
+
+async def test_a_stream_of_a_lost_job_ends_although_its_node_still_runs_it(
+    cluster: FakeCluster, node: ScriptedNode, client: Client, stream: Stream
+) -> None:
+    """Only the agent of the node is away."""
+    await cluster.put(RUNNING)
+    waiting = asyncio.Event()
+    requests: list[Request] = []
+
+    async def second(context: Context) -> None:
+        data = await context.read()
+        assert isinstance(data, bytes)
+        requests.append(Request.FromString(data))
+        await context.write(chunk("def", 3).SerializeToString())
+        await context.write(Response(result=RUNNING, offset=6, next_offset=6).SerializeToString())
+
+    node.on("GetJobsStream", then_wait(waiting, chunk("abc", 0)), second)
+    streaming = asyncio.create_task(stream())
+    await waiting.wait()
+    while not client.messages:
+        await asyncio.sleep(0.001)
+    await cluster.put(final(ID, "LOST"))
+    await asyncio.wait_for(streaming, 10)
+    assert requests == [Request(id=ID, offset=3, follow=False)]
+    assert client.output == b"abcdef"
+    assert client.messages[-1] == Response(result=final(ID, "LOST"), offset=6, next_offset=6)
+
+
+async def test_a_stream_ends_if_its_job_is_lost_while_the_node_accepts_it(
+    cluster: FakeCluster, node: ScriptedNode, client: Client, stream: Stream
+) -> None:
+    await cluster.put(RUNNING)
+
+    async def accept_late(context: Context) -> None:
+        await context.read()
+        await cluster.put(final(ID, "LOST"))
+        await context.send_initial_metadata(())
+        await asyncio.Event().wait()
+
+    rest = Response(result=RUNNING, offset=3, next_offset=3)
+    node.on("GetJobsStream", accept_late, answer(chunk("abc", 0), rest))
+    await asyncio.wait_for(stream(), 10)
+    assert client.output == b"abc"
+    assert client.messages[-1].result == final(ID, "LOST")
+
+
+async def test_a_client_that_leaves_ends_a_stream_that_waits(
+    cluster: FakeCluster, node: ScriptedNode, client: Client, stream: Stream
+) -> None:
+    """The job is lost at the same moment."""
+    await cluster.put(RUNNING)
+    waiting = asyncio.Event()
+    node.on("GetJobsStream", then_wait(waiting, chunk("abc", 0)))
+    streaming = asyncio.create_task(stream())
+    await waiting.wait()
+    while not client.messages:
+        await asyncio.sleep(0.001)
+    await cluster.archive.add(ArchivedJob(final(ID, "LOST")))
+    cluster.engine.jobs.put(LiveJob(final(ID, "LOST")))
+    streaming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await streaming
 
 
 async def test_output_that_the_node_has_removed_is_reported_as_missing(

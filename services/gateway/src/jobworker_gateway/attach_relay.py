@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 from jobworker.v1 import job_attach_pb2, job_service_pb2
 from jobworker_gateway import missing_output
 from jobworker_gateway.jobs import Jobs
+from jobworker_gateway.missing_output import has_log
 from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeError, forgotten
 from jobworker_gateway.node_stream import NodeStream
-from jobworker_gateway.relay import has_log
 from jobworkerd.config import LogConfig
 from jobworkerd.errors import InvalidRequest, JobNotRunning, NodeUnreachable, OffsetOutOfRange
 from jobworkerd.rpc_server.attach_requests import read_next

@@ -10,9 +10,9 @@ from jobworker_gateway.change_feed import ChangeFeed
 from jobworker_gateway.engine import check_complete
 from jobworker_gateway.job_table import LiveJob
 from jobworker_gateway.jobs import Jobs
+from jobworker_gateway.missing_output import has_log
 from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeError, forgotten
-from jobworker_gateway.relay import has_log
 from jobworkerd.errors import (
     ClusterRefused,
     ClusterUnavailable,

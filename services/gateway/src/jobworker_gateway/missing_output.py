@@ -1,4 +1,4 @@
-"""Messages for output that a node has no more: the missing bytes, and the result."""
+"""Whether a node has the output of a job, and messages for output that it has no more."""
 
 import grpc
 
@@ -8,6 +8,13 @@ from jobworker_gateway.node_errors import NodeError
 from jobworkerd.errors import NodeUnreachable
 
 Response = job_service_pb2.GetJobsStreamResponse
+
+
+def has_log(job: job_pb2.Job) -> bool:
+    """Return whether the node of a job has its output. Only a job that has started has some."""
+    if job.status in FINAL:
+        return bool(job.node) and job.HasField("start_time")
+    return job.status == job_pb2.JOB_STATUS_RUNNING
 
 
 def removed(job: job_pb2.Job) -> str:

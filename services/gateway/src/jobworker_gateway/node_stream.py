@@ -26,6 +26,12 @@ class NodeStream:
     def __init__(self, call: StreamCall, node: str) -> None:
         self._call = call
         self._node = node
+        self._is_interrupted = False
+
+    def interrupt(self) -> None:
+        """End the call, and let `read` raise NodeUnreachable, also if it waits now."""
+        self._is_interrupted = True
+        self._call.cancel()
 
     def cancel(self) -> None:
         """End the call, if it has not ended."""
@@ -85,10 +91,15 @@ class NodeStream:
 
         Raises:
             NodeError: the node has ended the call.
-            NodeUnreachable: the connection broke.
+            NodeUnreachable: the connection broke, or `interrupt` was called.
         """
         try:
             response: object = await self._call.read()
         except aio.AioRpcError as error:
             raise from_rpc(error, self._node) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._is_interrupted or (task and task.cancelling()):
+                raise
+            raise NodeUnreachable(self._node, "the gateway has ended the call") from None
         return response if isinstance(response, bytes) else None

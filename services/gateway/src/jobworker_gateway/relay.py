@@ -15,6 +15,8 @@ from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_gateway import missing_output
 from jobworker_gateway.job_table import FINAL, LiveJob
 from jobworker_gateway.jobs import Jobs
+from jobworker_gateway.losses import Losses
+from jobworker_gateway.missing_output import has_log
 from jobworker_gateway.node_connections import NodeConnections
 from jobworker_gateway.node_errors import NodeError, forgotten
 from jobworker_gateway.node_stream import NodeStream
@@ -50,6 +52,7 @@ class Relays:
         self.nodes = nodes
         self.config = config
         self.clock = clock
+        self._losses = Losses(jobs.engine.jobs)
 
     @contextlib.asynccontextmanager
     async def open(self, request: Request, subject: str) -> AsyncIterator["Relay"]:
@@ -63,8 +66,9 @@ class Relays:
         """
         async with contextlib.AsyncExitStack() as calls:
             relay = Relay(request, subject, await self.jobs.get(request.id), self, calls)
-            await relay.accept()
-            yield relay
+            with self._losses.watching(request.id, relay.lose):
+                await relay.accept()
+                yield relay
 
 
 class Relay:
@@ -85,6 +89,7 @@ class Relay:
         self._subject = subject
         self._live = live
         self._attempt = live.job.attempt
+        self._is_lost = False
         self._relays = relays
         self._jobs = relays.jobs
         self._calls = calls
@@ -106,6 +111,12 @@ class Relay:
             await self._reach_node()
         elif self._request.offset:
             raise OffsetOutOfRange(self._request.id, self._request.offset, 0)
+
+    def lose(self) -> None:
+        """End a stream that follows the job: the cluster has lost the job, which may run on at its node."""
+        is_first, self._is_lost = not self._is_lost, True
+        if is_first and self._stream:
+            self._stream.interrupt()
 
     async def write(self, context: MessageWriter) -> None:
         """Write the messages, until the result or an error.
@@ -171,19 +182,27 @@ class Relay:
     async def _reach_node(self) -> bool:
         """Open the stream of the node; return False if the node does not answer now.
 
+        Of a lost job, it reads what the node has now. The cluster has given up its end.
+
         Raises:
             NodeError: the node refuses the request.
         """
+        request = Request()
+        request.CopyFrom(self._request)
+        if is_lost := self._live.job.status == job_pb2.JOB_STATUS_LOST:
+            request.follow = False
         try:
             node = self._jobs.node(self._live)
             connection = await self._calls.enter_async_context(self._relays.nodes.open(node))
             stream = connection.stream(_PATH, self._subject)
             self._calls.callback(stream.cancel)
-            await stream.request(self._request.SerializeToString())
+            await stream.request(request.SerializeToString())
         except (NodeError, NodeUnreachable) as error:
             await self._fail(error)
             return False
         self._stream, self._is_silent = stream, True
+        if self._is_lost and not is_lost:
+            stream.interrupt()
         return True
 
     async def _pass_on(self, writer: PacedWriter, stream: NodeStream) -> None:
@@ -276,10 +295,3 @@ class Relay:
     def _end(self, job: job_pb2.Job) -> None:
         offset = self._request.offset
         self._result = Response(result=job, offset=offset, next_offset=offset)
-
-
-def has_log(job: job_pb2.Job) -> bool:
-    """Return whether the node of a job has its output. Only a job that has started has some."""
-    if job.status in FINAL:
-        return bool(job.node) and job.HasField("start_time")
-    return job.status == job_pb2.JOB_STATUS_RUNNING
