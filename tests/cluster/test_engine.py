@@ -362,6 +362,21 @@ async def test_a_job_whose_pod_was_removed_is_lost(cluster: Cluster, engine: Kub
     renewing.cancel()
 
 
+async def test_a_job_whose_pod_was_removed_while_no_gateway_ran_does_not_run_again(cluster: Cluster) -> None:
+    renewing = asyncio.create_task(cluster.renew())
+    async with gateway(cluster) as former:
+        created = await former.submit(accepted(cluster))
+        await status(former, created, job_pb2.JOB_STATUS_INITIALIZING)
+    name = names.pod_name(created.id)
+    await cluster.kube.patch(PODS, name, {"metadata": {"finalizers": None}})
+    await cluster.kube.delete(PODS, name, Delete(grace_seconds=0))
+    async with gateway(cluster):
+        await until(lambda: created.id in cluster.archive.rows)
+    assert "removed from the cluster" in cluster.archive.rows[created.id].job.termination.message
+    assert await cluster.is_empty()
+    renewing.cancel()
+
+
 async def test_a_job_whose_secret_was_changed_by_hand_is_lost(
     cluster: Cluster, engine: KubernetesEngine
 ) -> None:

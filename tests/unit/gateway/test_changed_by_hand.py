@@ -131,6 +131,24 @@ async def test_a_retry_of_the_request_is_refused_if_nothing_tells_the_job(world:
     assert lines[0] == {"event": "secret ignored", "log_level": "warning", "name": REQUEST.rsplit("/", 1)[1]}
 
 
+async def test_a_job_whose_pod_was_removed_while_no_gateway_ran_does_not_run_again(world: World) -> None:
+    """The job is so young that a gateway can have been killed before it created the Pod."""
+    await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING))
+    await world.server.remove(POD)
+    async with world.gateway():
+        await until(lambda: not world.jobs_left)
+    assert world.final(ONCE).termination.message.startswith("the Pod of the job was removed")
+    assert f"POST {PODS}" not in world.server.requests
+
+
+async def test_a_job_starts_if_the_apiserver_has_forgotten_the_changes_since(world: World) -> None:
+    await world.accept(ONCE, **NEW)
+    await world.server.bookmark()
+    world.server.forget()
+    async with world.gateway():
+        await until(lambda: POD in world.server.objects)
+
+
 async def test_the_record_has_what_the_gateway_has_seen(world: World) -> None:
     """The Secret was changed while the job ran, and then the Pod was removed."""
     await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING))

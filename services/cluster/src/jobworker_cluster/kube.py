@@ -7,7 +7,7 @@ import contextlib
 import email.utils
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -201,7 +201,7 @@ class Kube:
 
     async def watch(
         self, selection: Selection, resource_version: str, seconds: int
-    ) -> AsyncIterator[tuple[str, Json]]:
+    ) -> AsyncGenerator[tuple[str, Json], None]:
         """Yield the types and objects of changes after a resource version, for a time.
 
         The types are `ADDED`, `MODIFIED`, `DELETED`, and `BOOKMARK`, whose object only has a version. The

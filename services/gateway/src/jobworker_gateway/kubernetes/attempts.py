@@ -11,7 +11,7 @@ from jobworker.v1 import job_pb2
 from jobworker_cluster import job_secrets, names, pods, records
 from jobworker_cluster.job_secrets import DamagedSecret, InvalidSecret, JobSecret
 from jobworker_cluster.kube import Delete, Json, Kube
-from jobworker_cluster.kube_errors import Conflict, NotFound
+from jobworker_cluster.kube_errors import Conflict, Gone, NotFound
 from jobworker_cluster.pods import DamagedPod, JobPod, PodPlan
 from jobworker_cluster.resources import Selection, secrets
 from jobworker_cluster.resources import pods as pods_of
@@ -22,6 +22,9 @@ from jobworkerd.errors import ClusterRefused
 
 _CREATE_SECONDS = 60
 """Time in which a gateway creates the first Pod of a job. Afterwards, a Pod that is missing was removed."""
+
+_HISTORY_SECONDS = 1
+"""Duration of a watch that reads past changes: the shortest one that the apiserver accepts."""
 
 DEFAULT_QUEUE = "default"
 
@@ -85,7 +88,7 @@ class Attempts:
             return pod
         if pod or isinstance(secret, DamagedSecret):
             return await self._end_damaged(secret, pod, last)
-        if self._is_removed(secret, last):
+        if await self._is_removed(secret, last):
             return await self._end_removed(secret, last)
         return await self._create_unless_over(secret)
 
@@ -229,13 +232,28 @@ class Attempts:
         earlier = await self.archive.find_request(key) if key else None
         return earlier.job if earlier else None
 
-    def _is_removed(self, secret: JobSecret, last: JobPod | None) -> bool:
+    async def _is_removed(self, secret: JobSecret, last: JobPod | None) -> bool:
         """Return whether the current attempt has had a Pod, so that its command may have run."""
         if last and secret.next_attempt <= last.attempt:
             return True
         if secret.next_attempt > 1:
             return False
-        return self._age(secret) > _CREATE_SECONDS
+        return self._age(secret) > _CREATE_SECONDS or await self._was_deleted(secret)
+
+    async def _was_deleted(self, secret: JobSecret) -> bool:
+        """Return whether a Pod of the job was deleted since its Secret was stored.
+
+        The apiserver sends these changes at once. It remembers those of the last 75 s, unless it has started
+        since (eventFreshDuration in k8s.io/apiserver).
+        """
+        selection = Selection(pods_of(self.namespace), labels=f"{names.JOB_ID}={secret.job.id}")
+        changes = self.kube.watch(selection, str(secret.version), _HISTORY_SECONDS)
+        async with contextlib.aclosing(changes):
+            with contextlib.suppress(Gone):
+                async for kind, _ in changes:
+                    if kind == "DELETED":
+                        return True
+        return False
 
     def _age(self, secret: JobSecret) -> float:
         return (self.kube.time() - datetime.fromisoformat(secret.create_time)).total_seconds()
