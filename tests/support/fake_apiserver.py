@@ -26,7 +26,8 @@ class FakeApiserver:
     accepts the request. `history` are the changes that watches can replay; `forget` makes older versions too
     old. `requests` are the methods and paths of all requests, `lists` the versions that those for lists
     named, and `patches` the bodies of the patches. `ahead` is how many seconds the clock is ahead of that of
-    the clients. `before_get` has what happens just before an object is read.
+    the clients. `before_get` has what happens just before an object is read. `silence` cuts the network: the
+    connections until then stay open, but requests on them get no answer.
     """
 
     objects: dict[str, Json] = field(default_factory=dict)
@@ -43,6 +44,8 @@ class FakeApiserver:
     bookmarks: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _watches: set[web.StreamResponse] = field(default_factory=set)
+    _connections: set[asyncio.BaseTransport | None] = field(default_factory=set)
+    _silent: set[asyncio.BaseTransport | None] = field(default_factory=set)
     url: str = ""
 
     def forget(self) -> None:
@@ -66,6 +69,10 @@ class FakeApiserver:
         async with self._changed:
             self._changed.notify_all()
 
+    def silence(self) -> None:
+        """Answer no request on the connections that exist, as after the loss of a load balancer."""
+        self._silent |= self._connections
+
     def cut(self) -> None:
         """Break the connections of all watches, in the middle of a line."""
         for response in self._watches:
@@ -74,6 +81,9 @@ class FakeApiserver:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request."""
+        self._connections.add(request.transport)
+        if request.transport in self._silent:
+            await asyncio.Event().wait()
         self.requests.append(f"{request.method} {request.path}")
         if refusal := self._refuse(request):
             return refusal

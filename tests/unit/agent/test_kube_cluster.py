@@ -1,5 +1,6 @@
 """The objects of a node: the Secrets and the Pods of its attempts, and its Lease."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_agent.cluster import AttemptOver, ClusterUnavailable, SecretUnreadable
 from jobworker_agent.kube_cluster import KubeCluster
 from jobworker_agent.node_object import NodeIdentity
+from jobworker_cluster import kube as kube_client
 from jobworker_cluster import names, pods
 from jobworker_cluster.kube_errors import Conflict
 from jobworker_cluster.resources import NODE_LEASES
@@ -130,3 +132,39 @@ async def test_a_cordoned_node_is_unschedulable(spec: dict[str, bool], unschedul
         node = await KubeCluster(kube, IDENTITY, "jobworker").node()
     assert node
     assert node.unschedulable is unschedulable
+
+
+async def test_a_lease_is_renewed_while_many_jobs_use_all_other_connections() -> None:
+    """Otherwise a slow apiserver costs the node its lease, and the jobs that end with it their lives."""
+    path = f"{SECRETS}/{FIRST.secret}"
+    answers = asyncio.Event()
+    async with apiserver() as (server, kube):
+        await server.put(path, secret_item(job()))
+        server.before_get[path] = answers.wait
+        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        reads = [asyncio.ensure_future(cluster.read_spec(FIRST)) for _ in range(120)]
+        while server.requests.count(f"GET {path}") < 100:
+            await asyncio.sleep(0)
+        try:
+            await cluster.renew_lease(15, "node-uid")
+        finally:
+            answers.set()
+            await asyncio.gather(*reads, return_exceptions=True)
+        assert LEASE in server.objects
+
+
+async def test_a_lease_is_renewed_while_the_connections_of_the_jobs_are_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The connection of the lease costs one renewal. Three that fail would end the lease."""
+    async with apiserver() as (server, kube):
+        await server.put(f"{SECRETS}/{FIRST.secret}", secret_item(job()))
+        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        await cluster.renew_lease(15, "node-uid")
+        await asyncio.gather(*(cluster.read_spec(FIRST) for _ in range(10)))
+        server.silence()
+        monkeypatch.setattr(kube_client, "_CALL_SECONDS", 0.3)
+        with pytest.raises(ClusterUnavailable):
+            await cluster.renew_lease(15, "node-uid")
+        monkeypatch.undo()
+        await cluster.renew_lease(15, "node-uid")

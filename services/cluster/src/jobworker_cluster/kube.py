@@ -69,6 +69,7 @@ class _Request:
     body: Json | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: aiohttp.ClientTimeout = field(default_factory=lambda: aiohttp.ClientTimeout(total=_CALL_SECONDS))
+    urgent: bool = False
 
 
 class Kube:
@@ -111,9 +112,7 @@ class Kube:
         await self._sessions.close()
 
     async def refresh(self) -> bool:
-        """Use the kubeconfig and the files that it names for new calls if they have changed.
-
-        Return whether they have. Calls in progress continue.
+        """Use a kubeconfig that has changed for new calls, and return whether it or a file that it names has.
 
         Raises:
             InvalidKubeconfig: the new files cannot be used. It is raised once for each change.
@@ -133,7 +132,7 @@ class Kube:
         Raises:
             NotFound: it does not exist.
         """
-        return await self._call(_Request("GET", resource.path(name)))
+        return await self._call(_Request("GET", resource.path(name), urgent=resource.urgent))
 
     async def create(self, resource: Resource, body: Json) -> Json:
         """Create an object and return it.
@@ -141,7 +140,7 @@ class Kube:
         Raises:
             Conflict: an object with this name exists.
         """
-        return await self._call(_Request("POST", resource.path(), body=body))
+        return await self._call(_Request("POST", resource.path(), body=body, urgent=resource.urgent))
 
     async def patch(
         self, resource: Resource, name: str, body: Json, *, subresource: str = "", kind: str = "merge"
@@ -154,8 +153,8 @@ class Kube:
             NotFound: it does not exist.
             Conflict: a precondition does not hold.
         """
-        path = resource.path(name, subresource)
-        return await self._call(_Request("PATCH", path, body=body, headers={"Content-Type": _CONTENT[kind]}))
+        path, headers = resource.path(name, subresource), {"Content-Type": _CONTENT[kind]}
+        return await self._call(_Request("PATCH", path, body=body, headers=headers, urgent=resource.urgent))
 
     async def delete(self, resource: Resource, name: str, how: Delete) -> None:
         """Delete an object, or let it be deleted once it has no finalizers.
@@ -255,9 +254,10 @@ class Kube:
         headers = {"Accept": "application/json", **access.headers(), **request.headers}
         if request.body is not None:
             headers.setdefault("Content-Type", "application/json")
+        session = self._sessions.urgent if request.urgent else self._sessions.current
         status = 0
         try:
-            response = await self._sessions.current.request(
+            response = await session.request(
                 request.method,
                 access.server + request.path,
                 params=request.query,

@@ -19,14 +19,18 @@ _FORMER_SECONDS = 60.0
 
 
 class KubeSessions:
-    """The session for new calls, and those with former credentials for calls in progress."""
+    """The sessions for new calls, and those with former credentials for calls in progress.
+
+    `urgent` is for few calls that must not wait for the others. It has its own connections: those of
+    `current` can all be in use. After a cut of the network, each of them also costs a call to find it broken.
+    """
 
     def __init__(
         self, access: Access, kubeconfig: Path | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """`access` is that of `kubeconfig`, or of the service account. The first call connects."""
         self.access = access
-        self.current = _open(access)
+        self.current, self.urgent = _open(access), _open(access)
         self._kubeconfig = kubeconfig
         self._clock = clock
         self._version = version(access.files)
@@ -35,7 +39,7 @@ class KubeSessions:
 
     async def close(self) -> None:
         """Close all connections."""
-        for each in (self.current, *(session for _, session in self._former)):
+        for each in (self.current, self.urgent, *(session for _, session in self._former)):
             await each.close()
 
     async def refresh(self) -> bool:
@@ -57,8 +61,9 @@ class KubeSessions:
         self._unusable.clear()
         # A file that is replaced while it is read has a later version.
         self._version = current if access.files == self.access.files else version(access.files)
-        self._former.append((self._clock() + _FORMER_SECONDS, self.current))
-        self.access, self.current = access, _open(access)
+        end = self._clock() + _FORMER_SECONDS
+        self._former += [(end, self.current), (end, self.urgent)]
+        self.access, self.current, self.urgent = access, _open(access), _open(access)
         return True
 
     async def _close_former(self) -> None:

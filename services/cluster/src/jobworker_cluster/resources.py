@@ -6,12 +6,13 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Resource:
     """A kind of objects, such as the Pods of a namespace. `namespace` is empty for all namespaces and for
-    kinds without one.
+    kinds without one. Calls for one object of an `urgent` kind do not share the connections of other calls.
     """
 
     api: str
     plural: str
     namespace: str = ""
+    urgent: bool = False
 
     def path(self, name: str = "", subresource: str = "") -> str:
         """Return the path of the collection, of an object or of a part of it."""
@@ -31,7 +32,7 @@ def secrets(namespace: str) -> Resource:
 
 
 NODES = Resource("api/v1", "nodes")
-NODE_LEASES = Resource("apis/coordination.k8s.io/v1", "leases", "kube-node-lease")
+NODE_LEASES = Resource("apis/coordination.k8s.io/v1", "leases", "kube-node-lease", urgent=True)
 PRIORITY_CLASSES = Resource("apis/scheduling.k8s.io/v1", "priorityclasses")
 
 
