@@ -10,11 +10,12 @@ import pytest
 
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_agent.agent import run
-from jobworker_agent.cluster import Cluster, SecretUnreadable
+from jobworker_agent.cluster import Cluster, SecretRefused
 from jobworker_agent.host_errors import HostUnavailable
 from jobworker_agent.kube_cluster import connect
 from jobworker_agent.node_object import NodeIdentity
-from jobworker_cluster import pods
+from jobworker_cluster import names, pods
+from tests.cluster import packaged
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kube_api import MERGE, ApiError, KubeApi
 from tests.unit.agent.fakes import ID, OWNER, FakeHost
@@ -108,11 +109,12 @@ class Node:
 
 
 @asynccontextmanager
-async def _node(plane: ControlPlane, name: str) -> AsyncIterator[Node]:
+async def _node(
+    plane: ControlPlane, name: str, user: str = "", group: str = "system:nodes"
+) -> AsyncIterator[Node]:
     identity = NodeIdentity(name, "127.0.0.1:50051", {})
-    async with connect(
-        plane.kubeconfig(f"system:node:{name}", "system:nodes"), identity, "jobworker"
-    ) as cluster:
+    kubeconfig = plane.kubeconfig(user or f"system:node:{name}", group)
+    async with connect(kubeconfig, identity, "jobworker") as cluster:
         node = Node(name, plane.api(), cluster)
         agent = asyncio.ensure_future(run(identity, node.host, cluster))
         try:
@@ -203,12 +205,33 @@ async def test_a_deleted_node_registers_again(node: Node) -> None:
     await _until(lambda: node.ready() == "True")
 
 
+async def test_a_job_waits_until_the_agent_may_read_its_secret(control_plane: ControlPlane) -> None:
+    account = "system:serviceaccount:jobworker:jobworker-agent"
+    api, [role] = control_plane.api(), [each for each in packaged.objects() if _is_role_of_agents(each)]
+    without = {**role, "rules": [rule for rule in role["rules"] if rule["resources"] != ["secrets"]]}
+    path = "/apis/rbac.authorization.k8s.io/v1/namespaces/jobworker/roles/jobworker-agent"
+    api.call("PUT", path, without)
+    try:
+        async with _node(control_plane, "node-c", account, "system:serviceaccounts:jobworker") as node:
+            node.create_job()
+            await _until(lambda: "forbidden" in node.pod()["metadata"]["annotations"][names.SHORTAGE])
+            api.call("PUT", path, role)
+            await _until(lambda: node.record().status == job_pb2.JOB_STATUS_RUNNING)
+    finally:
+        api.call("PUT", path, role)
+
+
+def _is_role_of_agents(item: dict[str, Any]) -> bool:
+    metadata = item["metadata"]
+    return (item["kind"], metadata["name"], metadata.get("namespace")) == ("Role", "jobworker-agent", "jobworker")
+
+
 async def test_a_node_cannot_read_the_jobs_of_others(control_plane: ControlPlane, node: Node) -> None:
     node.create_job()
     await _until(lambda: node.record().status == job_pb2.JOB_STATUS_RUNNING)
     assert (await node.cluster.read_spec(pods.read(node.pod()))).request
     async with _node(control_plane, "node-b") as other:
-        with pytest.raises(SecretUnreadable):
+        with pytest.raises(SecretRefused):
             await other.cluster.read_spec(pods.read(node.pod()))
 
 

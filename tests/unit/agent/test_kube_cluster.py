@@ -8,7 +8,7 @@ import pytest
 from fake_apiserver import apiserver
 from job_pods import job, pod, pod_item, secret_item
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_agent.cluster import AttemptOver, ClusterUnavailable, SecretUnreadable
+from jobworker_agent.cluster import AttemptOver, ClusterUnavailable, SecretRefused, SecretUnreadable
 from jobworker_agent.kube_cluster import KubeCluster
 from jobworker_agent.node_object import NodeIdentity
 from jobworker_cluster import kube as kube_client
@@ -41,6 +41,16 @@ async def test_the_secret_has_the_trace_of_the_job() -> None:
     async with apiserver() as (server, kube):
         await server.put(f"{SECRETS}/{FIRST.secret}", secret)
         assert (await KubeCluster(kube, IDENTITY, "jobworker").read_spec(FIRST)).trace == trace
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, SecretRefused), (404, SecretUnreadable)])
+async def test_a_secret_that_is_missing_is_not_one_that_the_agent_may_not_read(
+    status: int, error: type[Exception]
+) -> None:
+    async with apiserver() as (server, kube):
+        server.refusals[f"GET {SECRETS}/{FIRST.secret}"] = [(status, "why")]
+        with pytest.raises(error, match="why"):
+            await KubeCluster(kube, IDENTITY, "jobworker").read_spec(FIRST)
 
 
 async def test_an_attempt_is_over_once_its_secret_has_the_next_one() -> None:

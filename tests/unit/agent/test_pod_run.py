@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_agent.cluster import AttemptOver, ClusterUnavailable
+from jobworker_agent.cluster import AttemptOver, ClusterUnavailable, SecretRefused
 from jobworker_agent.host_errors import HostError, HostUnavailable, JobUnknown, RunRefused
 from jobworker_agent.pod_run import PodRun, StepCounts
 from jobworker_agent.start import Starter
@@ -232,6 +232,36 @@ async def test_a_job_without_a_usable_secret_fails(spec: bytes | None, message: 
     assert job.termination.reason == job_pb2.TERMINATION_REASON_NOT_STARTED
     assert job.termination.message == message
     assert not node.host.starts
+
+
+async def test_a_job_waits_for_an_agent_that_may_not_read_its_secret() -> None:
+    """The identity of the agent is wrong, not the job: this node would fail all jobs of the cluster."""
+    node = Node()
+    node.host.ends_by_itself = True
+    node.faults.errors["read_spec"] = [SecretRefused("forbidden: no relationship")] * 40
+    run = node.new_run()
+
+    def see_pod() -> None:
+        assert node.cluster.pod
+        run.update(node.cluster.pod)
+
+    node.on_sleep = see_pod
+    await run.run()
+    assert node.faults.calls.index("note_shortage") == 11
+    assert node.faults.calls.count("note_shortage") == 1
+    assert node.cluster.pod
+    assert node.cluster.pod.shortage == "forbidden: no relationship"
+    assert node.statuses() == [RUNNING, COMPLETED]
+
+
+async def test_a_job_whose_secret_is_refused_has_its_queue_timeout() -> None:
+    pod = a_pod()
+    pod.initial.queue_timeout.FromSeconds(10)
+    node = Node(pod)
+    node.faults.errors["read_spec"] = [SecretRefused("forbidden")] * 40
+    await node.new_run().run()
+    [record] = node.cluster.reports
+    assert record.termination.reason == job_pb2.TERMINATION_REASON_QUEUE_TIMED_OUT
 
 
 async def test_a_secret_that_appears_late_is_used() -> None:

@@ -111,7 +111,7 @@ async def test_a_job_whose_node_has_no_room_is_in_the_queue(world: World) -> Non
     await world.start(ONCE, node="node-1", shortage="8 jobs are running")
     async with world.gateway() as engine:
         waiting = await status(engine, ONCE, QUEUED)
-        assert waiting.queue_reason == "waits for room on node node-1: 8 jobs are running"
+        assert waiting.queue_reason == "waits on node node-1: 8 jobs are running"
         assert waiting.node == "node-1"
         await world.change(ONCE, record=ran(ONCE, RUNNING), phase="Running")
         assert not (await status(engine, ONCE, RUNNING)).queue_reason

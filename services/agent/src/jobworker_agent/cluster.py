@@ -14,8 +14,12 @@ class ClusterUnavailable(Exception):
     """The same call can succeed later: Kubernetes does not answer, or refuses the identity of the agent."""
 
 
+class SecretRefused(ClusterUnavailable):
+    """The agent may not read the Secret (yet): it lacks the right, or Kubernetes has not seen the Pod."""
+
+
 class SecretUnreadable(Exception):
-    """The Secret does not exist, or the agent may not read it (yet)."""
+    """The Secret does not exist, or has no request."""
 
 
 class AttemptOver(Exception):
@@ -93,11 +97,12 @@ class Cluster(Protocol):
 
         Raises:
             AttemptOver: the Secret is that of a later attempt, or of a later job of the same request.
-            SecretUnreadable: the Secret does not exist, has no request, or the agent may not read it.
+            SecretUnreadable: the Secret does not exist, or has no request.
+            SecretRefused: the agent may not read it (yet).
         """
 
     async def note_shortage(self, pod: JobPod, why: str) -> None:
-        """Write into a Pod what the host lacks to start it, for clients. Does nothing if it has changed."""
+        """Write into a Pod what its node lacks to start it, for clients. Does nothing if it has changed."""
 
     async def report(self, pod: JobPod, job: job_pb2.Job) -> JobPod | None:
         """Write the record and the status of a Pod, and return the Pod; None if it does not exist any more.

@@ -20,6 +20,7 @@ from jobworker_agent.cluster import (
     PodGone,
     PodSeen,
     PodsListed,
+    SecretRefused,
     SecretUnreadable,
     Spec,
 )
@@ -28,7 +29,7 @@ from jobworker_agent.pod_status import JsonObject, pod_status
 from jobworker_cluster import names, records, trace_headers
 from jobworker_cluster.client_certificates import ClientCertificate
 from jobworker_cluster.kube import Json, Kube
-from jobworker_cluster.kube_errors import Conflict, KubeError, NotFound
+from jobworker_cluster.kube_errors import Conflict, Forbidden, KubeError, NotFound
 from jobworker_cluster.pods import InvalidPod, JobPod, read
 from jobworker_cluster.reflector import Changed, Deleted, Listed, Reflector
 from jobworker_cluster.resources import NODE_LEASES, NODES, Selection, pods, secrets
@@ -145,9 +146,9 @@ class KubeCluster:
                 _check_current(pod, metadata)
                 trace = trace_headers.from_annotations(metadata.get("annotations") or {})
                 return Spec(base64.b64decode(found["data"][names.SPEC_KEY], validate=True), trace)
-            except KubeError as error:
-                if error.status not in {403, 404}:
-                    raise
+            except Forbidden as error:
+                raise SecretRefused(str(error)) from error
+            except NotFound as error:
                 raise SecretUnreadable(str(error)) from error
             except (KeyError, TypeError, binascii.Error) as error:
                 raise SecretUnreadable(f"it has no key {names.SPEC_KEY}") from error

@@ -11,7 +11,7 @@ import structlog
 
 from jobworker.v1 import error_reason_pb2, job_pb2
 from jobworker_agent import records_of_end
-from jobworker_agent.cluster import ClusterUnavailable, SecretUnreadable
+from jobworker_agent.cluster import ClusterUnavailable, SecretRefused, SecretUnreadable
 from jobworker_agent.host_errors import HostError, HostUnavailable, JobUnknown, reason_name
 from jobworker_agent.start import Starter
 from jobworker_agent.steps import (
@@ -37,7 +37,7 @@ _FIRST_DELAY_SECONDS = 0.02
 """Delay before the first retry: the authorizer often learns of a new Pod milliseconds after the agent."""
 
 _SECRET_TRIES = 11
-"""Tries to read a Secret, over about 15 s."""
+"""Tries to read a Secret, over about 15 s, before its absence counts, or before clients learn of a refusal."""
 
 _NO_ROOM = reason_name(error_reason_pb2.ERROR_REASON_TOO_MANY_JOBS)
 
@@ -76,6 +76,7 @@ class PodRun:
         self._progress = Progress()
         self._backoff = Backoff(first=_FIRST_DELAY_SECONDS, last=10.0)
         self._secret_tries = 0
+        self._refusals = 0
         self._removed = False
         self._changed = asyncio.Event()
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(
@@ -162,16 +163,26 @@ class PodRun:
             if self._secret_tries < _SECRET_TRIES:
                 raise
             return records_of_end.not_started(pod, f"the Secret {pod.secret} cannot be read: {error}")
-        except HostUnavailable as error:
-            if error.reason != _NO_ROOM:
-                raise
-            # Nothing has run. Users of the host can have taken the room that the scheduler counted on.
-            if timed_out := records_of_end.queue_timed_out(pod):
+        except SecretRefused as error:
+            # The identity of the agent is wrong then, not the job. It would fail all jobs of the cluster.
+            self._refusals += 1
+            if self._refusals >= _SECRET_TRIES and (timed_out := await self._note(pod, str(error))):
                 return timed_out
-            why, _, _remedy = str(error).partition("; ")
-            if why != pod.shortage:
-                await self._starter.cluster.note_shortage(pod, why)
             raise
+        except HostUnavailable as error:
+            # Users of the host can have taken the room that the scheduler counted on.
+            why, _, _remedy = str(error).partition("; ")
+            if error.reason == _NO_ROOM and (timed_out := await self._note(pod, why)):
+                return timed_out
+            raise
+
+    async def _note(self, pod: JobPod, why: str) -> job_pb2.Job | None:
+        """Tell clients why a job has not started. Return its final record if it has waited for too long."""
+        if timed_out := records_of_end.queue_timed_out(pod):
+            return timed_out
+        if why != pod.shortage:
+            await self._starter.cluster.note_shortage(pod, why)
+        return None
 
     def _learn(self, job: job_pb2.Job | None) -> None:
         former = self._progress.job

@@ -30,7 +30,7 @@ Pod, which keeps the record until a gateway has archived it.
 """
 
 SHORTAGE = f"{PREFIX}/shortage"
-"""Annotation of a Pod that its node cannot start yet: what the host lacks."""
+"""Annotation of a Pod that its node cannot start yet: what the host or its agent lacks."""
 
 STOPPED_BY = f"{PREFIX}/stopped-by"
 STOP_GRACE_PERIOD = f"{PREFIX}/stop-grace-period"

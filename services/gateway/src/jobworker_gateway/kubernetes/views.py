@@ -26,7 +26,7 @@ def job_of(pod: JobPod) -> job_pb2.Job:
 
 def _queue_reason(pod: JobPod) -> str:
     if pod.node:
-        return f"waits for room on node {pod.node}: {pod.shortage}"
+        return f"waits on node {pod.node}: {pod.shortage}"
     return pod.waits_for.removesuffix(_EVICTS_NONE) or _WAITS
 
 
