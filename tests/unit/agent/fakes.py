@@ -265,4 +265,4 @@ class FakeCluster:
 class HeldLease:
     """A lease that a test takes away."""
 
-    held: bool = True
+    held_since: float | None = 1.0

@@ -95,6 +95,17 @@ async def test_the_age_counts_from_the_last_renewal_that_the_cluster_accepted(
     assert ages == [2.0, 1.0, 4.0]
 
 
+async def test_a_lease_that_has_ended_is_another_one_after_its_renewal(
+    lease: NodeLease, clock: Clock
+) -> None:
+    begins = []
+    for seconds in (1.0, 14.0, 16.0):
+        clock.now += seconds
+        await lease.renew()
+        begins.append(lease.held_since)
+    assert begins == [1_001.0, 1_001.0, 1_031.0]
+
+
 async def test_the_host_keeps_no_lease_that_the_cluster_did_not_renew(
     lease: NodeLease, cluster: SlowCluster, host: FakeHost, log: list[EventDict]
 ) -> None:

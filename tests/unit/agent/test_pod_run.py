@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from jobworker.v1 import job_pb2, job_service_pb2
-from jobworker_agent.cluster import AttemptOver, ClusterUnavailable, SecretRefused
+from jobworker_agent.cluster import AttemptOver, ClusterUnavailable, SecretRefused, Spec
 from jobworker_agent.host_errors import HostError, HostUnavailable, JobUnknown, RunRefused
 from jobworker_agent.pod_run import PodRun, StepCounts
 from jobworker_agent.start import Starter
@@ -209,11 +209,35 @@ async def test_a_final_record_waits_until_the_cluster_is_back() -> None:
 async def test_no_job_starts_without_a_lease() -> None:
     node = Node()
     node.host.ends_by_itself = True
-    node.lease.held = False
-    node.on_sleep = lambda: node.lease.__setattr__("held", len(node.slept) == 5)
+    node.lease.held_since = None
+    node.on_sleep = lambda: node.lease.__setattr__("held_since", 2.0 if len(node.slept) == 5 else None)
     await node.new_run().run()
     assert len(node.slept) == 5
     assert node.statuses() == [RUNNING, COMPLETED]
+
+
+class GivenUp(FakeCluster):
+    """The cluster gives up the attempt after its Secret was read."""
+
+    lease: HeldLease
+
+    async def read_spec(self, pod: JobPod) -> Spec:
+        if self.lease.held_since == 2.0:
+            raise AttemptOver("attempt 2 has begun")
+        spec = await super().read_spec(pod)
+        self.lease.held_since = 2.0
+        return spec
+
+
+async def test_no_attempt_starts_that_was_given_up_while_the_host_was_suspended() -> None:
+    """The answer with the Secret arrives after the renewal of the lease that ended meanwhile."""
+    node = Node()
+    cluster = GivenUp(a_pod(), node.faults)
+    cluster.lease, node.cluster = node.lease, cluster
+    node.host.ends_by_itself = True
+    await node.new_run().run()
+    assert not node.host.starts
+    assert node.cluster.reports[-1].termination.reason == job_pb2.TERMINATION_REASON_EVICTED
 
 
 @pytest.mark.parametrize(
@@ -299,8 +323,25 @@ async def test_the_next_attempt_replaces_the_output_of_the_one_before() -> None:
     node.host.jobs[ID] = a_job(job_pb2.JOB_STATUS_STOPPED)
     node.host.request_ids[ID] = "uid-1"
     await node.new_run().run()
-    assert node.faults.calls[:5] == ["read_spec", "run", "evict", "delete", "run"]
+    assert node.faults.calls[:6] == ["read_spec", "run", "evict", "delete", "read_spec", "run"]
     assert node.cluster.reports[-1].attempt == 2
+
+
+async def test_no_attempt_starts_that_was_given_up_while_the_one_before_ended() -> None:
+    """The grace period of the earlier attempt can be longer than the lease."""
+    node = Node(a_pod("uid-2", attempt=2))
+    node.host.jobs[ID] = a_job()
+    node.host.request_ids[ID] = "uid-1"
+
+    class SlowHost(FakeHost):
+        async def evict(self, job_id: str, message: str) -> job_pb2.Job:
+            node.faults.errors["read_spec"] = [AttemptOver("attempt 3 has begun")]
+            return await super().evict(job_id, message)
+
+    node.host = SlowHost(node.faults, node.host.jobs, node.host.request_ids, ends_by_itself=True)
+    await node.new_run().run()
+    assert not node.host.starts
+    assert node.cluster.reports[-1].termination.reason == job_pb2.TERMINATION_REASON_EVICTED
 
 
 async def test_a_job_that_ran_for_a_removed_pod_does_not_run_again() -> None:

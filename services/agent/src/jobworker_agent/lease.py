@@ -62,6 +62,7 @@ class NodeLease:
         self._on_return = on_return
         self._clock = clock
         self._ends_at = 0.0
+        self._held_since = 0.0
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
         self._problem = ""
         self._cut_off = False
@@ -77,6 +78,11 @@ class NodeLease:
     def held(self) -> bool:
         """Whether the cluster counts on this node, so that jobs may start."""
         return self._clock() < self._ends_at
+
+    @property
+    def held_since(self) -> float | None:
+        """The boot time since which the lease was always held; None if it is not."""
+        return self._held_since if self.held else None
 
     async def run(self) -> None:
         """Renew the lease until cancelled."""
@@ -96,6 +102,8 @@ class NodeLease:
             async with asyncio.timeout(_CALL_SECONDS):
                 await self._cluster.renew_lease(LEASE_SECONDS, node_uid)
             self._cluster_answers()
+            if not self.held:
+                self._held_since = self._clock()
             self._renewed_at, self._ends_at = began, began + LEASE_SECONDS
             left = self._ends_at - self._clock()
             if left > 0:

@@ -18,8 +18,8 @@ class LeaseState(Protocol):
     """The lease of the node, as a start sees it."""
 
     @property
-    def held(self) -> bool:
-        """Whether the cluster counts on this node."""
+    def held_since(self) -> float | None:
+        """The boot time since which the cluster has always counted on this node; None if it does not."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,8 @@ class Starter:
         Raises:
             HostUnavailable, ClusterUnavailable, SecretUnreadable: a later call can succeed.
         """
-        if not self.lease.held:
-            # The cluster may already have given up this attempt.
-            raise HostUnavailable("NO_LEASE", "the lease of the node has ended")
         try:
-            spec = await self.cluster.read_spec(pod)
-            return await self._run(self._request(pod, spec.request), spec.trace)
+            return await self._start(pod)
         except OtherAttempt:
             return records_of_end.ran_before(pod)
         except AttemptOver:
@@ -53,6 +49,41 @@ class Starter:
             return records_of_end.not_started(pod, str(error), error.start_error)
         except JobUnknown as error:  # the id is not that of a job
             return records_of_end.not_started(pod, str(error))
+
+    async def _start(self, pod: JobPod) -> job_pb2.Job:
+        """Start a job, in place of its earlier attempts.
+
+        Raises:
+            OtherAttempt: the host has run the job, which must not run again.
+        """
+        request, trace = await self._current_request(pod)
+        try:
+            return await self.host.run(request, trace)
+        except OtherAttempt:
+            if not request.fenced:
+                raise
+            await self._remove(request)
+        # The end of an earlier attempt can take so long that the cluster has given up this one.
+        request, trace = await self._current_request(pod)
+        try:
+            return await self.host.run(request, trace)
+        except OtherAttempt as error:
+            raise HostUnavailable(error.reason, str(error)) from error
+
+    async def _current_request(self, pod: JobPod) -> tuple[node_service_pb2.RunJobRequest, TraceHeaders]:
+        """Return the request of an attempt that the cluster has not given up.
+
+        Raises:
+            AttemptOver: the cluster has given it up.
+            HostUnavailable: that is not known, because the lease has ended.
+        """
+        if (since := self.lease.held_since) is None:
+            raise _no_lease()
+        spec = await self.cluster.read_spec(pod)
+        # An answer from before the host was suspended can be out of date, also if the lease is renewed by now.
+        if self.lease.held_since != since:
+            raise _no_lease()
+        return self._request(pod, spec.request), spec.trace
 
     def _request(self, pod: JobPod, spec: bytes) -> node_service_pb2.RunJobRequest:
         job = job_service_pb2.CreateJobRequest.FromString(spec)
@@ -66,23 +97,6 @@ class Starter:
             job=job,
         )
 
-    async def _run(self, request: node_service_pb2.RunJobRequest, trace: TraceHeaders) -> job_pb2.Job:
-        """Start a job, in place of its earlier attempts.
-
-        Raises:
-            OtherAttempt: the host has run the job, which must not run again.
-        """
-        try:
-            return await self.host.run(request, trace)
-        except OtherAttempt:
-            if not request.fenced:
-                raise
-            await self._remove(request)
-        try:
-            return await self.host.run(request, trace)
-        except OtherAttempt as error:
-            raise HostUnavailable(error.reason, str(error)) from error
-
     async def _remove(self, request: node_service_pb2.RunJobRequest) -> None:
         """Remove an earlier attempt, which the cluster has given up, with its output."""
         try:
@@ -92,3 +106,7 @@ class Starter:
             return
         except RunRefused as error:  # not an error of this attempt
             raise HostUnavailable(error.reason, str(error)) from error
+
+
+def _no_lease() -> HostUnavailable:
+    return HostUnavailable("NO_LEASE", "the lease of the node has ended")
