@@ -12,6 +12,7 @@ from jobworker_agent.host_errors import (
     HostUnavailable,
     JobUnknown,
     OtherAttempt,
+    OutcomeUnknown,
     RunRefused,
     from_rpc,
 )
@@ -42,7 +43,8 @@ def _error(code: grpc.StatusCode, reason: str) -> grpc.aio.AioRpcError:
         (grpc.StatusCode.FAILED_PRECONDITION, "LIMIT_UNAVAILABLE", RunRefused),
         (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", OtherAttempt),
         (grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND", JobUnknown),
-        (grpc.StatusCode.INTERNAL, "", RunRefused),
+        (grpc.StatusCode.INTERNAL, "", OutcomeUnknown),
+        (grpc.StatusCode.UNKNOWN, "", OutcomeUnknown),
     ],
 )
 def test_an_error_says_whether_a_retry_can_succeed(

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker.v1 import job_pb2, job_service_pb2, node_service_pb2
 from jobworker_agent.cluster import AttemptOver, ClusterUnavailable, SecretRefused, Spec
-from jobworker_agent.host_errors import HostError, HostUnavailable, JobUnknown, RunRefused
+from jobworker_agent.host_errors import HostError, HostUnavailable, JobUnknown, OutcomeUnknown, RunRefused
 from jobworker_agent.pod_run import PodRun, StepCounts
 from jobworker_agent.start import Starter
 from jobworker_cluster.pods import JobPod
+from jobworker_cluster.trace_headers import TraceHeaders
 from tests.unit.agent.fakes import (
     ID,
     TRACE,
@@ -315,6 +316,30 @@ async def test_a_job_that_the_host_refuses_fails_with_the_reason(error: HostErro
     assert job.termination.HasField("start_error") == isinstance(error, RunRefused)
     if isinstance(error, RunRefused):
         assert job.termination.start_error == error.start_error
+
+
+class FailingHost(FakeHost):
+    """The connection breaks, or the server fails, after the job has started."""
+
+    async def run(self, request: node_service_pb2.RunJobRequest, trace: TraceHeaders) -> job_pb2.Job:
+        await super().run(request, trace)
+        raise OutcomeUnknown("UNKNOWN", "Stream removed")
+
+
+async def test_a_job_that_has_started_is_not_one_that_has_not() -> None:
+    node = Node()
+    node.host = FailingHost(node.faults, ends_by_itself=True)
+    await node.new_run().run()
+    assert node.statuses() == [RUNNING, COMPLETED]
+
+
+async def test_a_job_whose_start_failed_unexpectedly_has_not_started() -> None:
+    node = Node()
+    node.faults.errors["run"] = [OutcomeUnknown("INTERNAL", "internal error")]
+    await node.new_run().run()
+    [record] = node.cluster.reports
+    assert record.termination.reason == job_pb2.TERMINATION_REASON_NOT_STARTED
+    assert record.termination.message == "internal error"
 
 
 async def test_the_next_attempt_replaces_the_output_of_the_one_before() -> None:

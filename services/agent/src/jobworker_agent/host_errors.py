@@ -24,6 +24,8 @@ _RETRIED = frozenset(
     }
 )
 
+_UNCLEAR = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
+"""The codes of a defect, or of a connection that broke in the middle of an answer."""
 
 _PREFIX = "ERROR_REASON_"
 
@@ -63,6 +65,10 @@ class RunRefused(HostError):
         return job_pb2.StartError(reason=reason, field=self._field, errno_name=self._errno_name)
 
 
+class OutcomeUnknown(RunRefused):
+    """The call has failed unexpectedly. It may have had its effect before."""
+
+
 class JobUnknown(HostError):
     """The server has no job with this id."""
 
@@ -89,6 +95,8 @@ def from_rpc(error: grpc.RpcError) -> HostError:
             fields = _detail(status, error_details_pb2.BadRequest()).field_violations
             field = fields[0].field if fields else ""
             return RunRefused(reason, details, field, info.metadata.get("errno", ""))
+    if code in _UNCLEAR:
+        return OutcomeUnknown(reason, details)
     return (HostUnavailable if code in _RETRIED else RunRefused)(reason, details)
 
 

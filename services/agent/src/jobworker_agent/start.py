@@ -9,7 +9,7 @@ from jobworker.v1 import job_pb2, job_service_pb2, node_service_pb2
 from jobworker_agent import records_of_end
 from jobworker_agent.cluster import AttemptOver, Cluster
 from jobworker_agent.host import Host
-from jobworker_agent.host_errors import HostUnavailable, JobUnknown, OtherAttempt, RunRefused
+from jobworker_agent.host_errors import HostUnavailable, JobUnknown, OtherAttempt, OutcomeUnknown, RunRefused
 from jobworker_cluster.pods import JobPod
 from jobworker_cluster.trace_headers import TraceHeaders
 
@@ -45,6 +45,12 @@ class Starter:
             return records_of_end.given_up(pod)
         except DecodeError:
             return records_of_end.not_started(pod, f"the Secret {pod.secret} has no valid request")
+        except OutcomeUnknown as error:
+            # A record that says NOT_STARTED must be true.
+            found = await self.host.find(pod.job_id, pod.initial.owner)
+            if found and found.attempt == pod.attempt:
+                return found
+            return records_of_end.not_started(pod, str(error))
         except RunRefused as error:
             return records_of_end.not_started(pod, str(error), error.start_error)
         except JobUnknown as error:  # the id is not that of a job
