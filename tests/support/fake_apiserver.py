@@ -27,7 +27,8 @@ class FakeApiserver:
     old. `requests` are the methods and paths of all requests, `lists` the versions that those for lists
     named, and `patches` the bodies of the patches. `ahead` is how many seconds the clock is ahead of that of
     the clients. `before_get` has what happens just before an object is read. `silence` cuts the network: the
-    connections until then stay open, but requests on them get no answer.
+    connections until then stay open, but requests on them get no answer. With `ends_watches`, each watch
+    ends at once.
     """
 
     objects: dict[str, Json] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class FakeApiserver:
     lists: list[str] = field(default_factory=list)
     patches: list[Json] = field(default_factory=list)
     ahead: float = 0.0
+    ends_watches: bool = False
     before_get: dict[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
     bookmarks: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -212,6 +214,8 @@ class FakeApiserver:
         await response.prepare(request)
         if sent < self.oldest:
             await response.write(_line("ERROR", {"code": 410, "message": "too old"}))
+            return response
+        if self.ends_watches:
             return response
         self._watches.add(response)
         try:

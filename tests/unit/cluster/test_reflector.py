@@ -95,6 +95,34 @@ async def test_a_watch_that_ends_in_time_goes_on(served: tuple[FakeApiserver, Ku
     assert names(await change) == ["a"]
 
 
+class CountedBackoff(Backoff):
+    """Counts the delays."""
+
+    delays = 0
+
+    def next(self) -> float:
+        """Return the next delay."""
+        self.delays += 1
+        return super().next()
+
+
+async def test_watches_that_end_at_once_are_opened_again_after_a_delay(
+    served: tuple[FakeApiserver, Kube],
+) -> None:
+    """Otherwise each agent and each gateway sends requests as fast as the apiserver answers."""
+    fake, kube = served
+    fake.ends_watches = True
+    backoff = CountedBackoff(0.001, 0.002)
+    events = Reflector(kube, SELECTION, backoff=backoff).events()
+    await anext(events)
+    change = asyncio.ensure_future(anext(events))
+    await until(lambda: fake.requests.count(f"GET {PODS}") > 10)
+    assert backoff.delays >= 9
+    fake.ends_watches = False
+    await fake.put(f"{PODS}/a", item("a"))
+    assert names(await change) == ["a"]
+
+
 async def test_a_version_that_is_too_old_is_a_new_list(served: tuple[FakeApiserver, Kube]) -> None:
     fake, kube = served
     events = reflector(kube).events()

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -11,6 +12,9 @@ from jobworker_cluster.resources import Selection
 
 _WATCH_SECONDS = 20
 """Bounds the time after which a broken connection is noticed. A new watch costs the apiserver little."""
+
+_SHORT_SECONDS = 1.0
+"""A watch that ends sooner has not reached its end."""
 
 NOT_LISTED = "not listed yet"
 """The problem of a reflector that has just started."""
@@ -107,8 +111,12 @@ class Reflector:
             try:
                 if not self._is_listed:
                     yield await self._list()
+                opened_at = time.monotonic()
                 async for event in self._watch():
                     yield event
+                if time.monotonic() - opened_at < min(_SHORT_SECONDS, self._watch_seconds):
+                    # A server that shuts down, or a proxy, can end each watch at once.
+                    await asyncio.sleep(self._backoff.next())
             except Gone:
                 self._is_listed = False
                 await asyncio.sleep(self._backoff.next())
