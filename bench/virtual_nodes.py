@@ -19,7 +19,9 @@ from jobworker_agent.settings import node_identity
 async def _node(number: int, directory: Path, job_seconds: float) -> None:
     address = f"10.0.{number // 250}.{number % 250 + 1}:50051"
     identity = node_identity(f"node-{number}", address, [], {"max_cpu": 0, "max_memory": 0, "max_jobs": 0})
-    async with connect(directory / f"node-{number}.kubeconfig", identity, "jobworker") as cluster:
+    async with connect(
+        directory / f"node-{number}.kubeconfig", identity, "jobworker", identity.name
+    ) as cluster:
         await agent.run(identity, VirtualHost(job_seconds), cluster)
 
 

@@ -110,11 +110,15 @@ class Node:
 
 @asynccontextmanager
 async def _node(
-    plane: ControlPlane, name: str, user: str = "", group: str = "system:nodes"
+    plane: ControlPlane,
+    name: str,
+    user: str = "",
+    group: str = "system:nodes",
+    machine: str = "machine-1",
 ) -> AsyncIterator[Node]:
     identity = NodeIdentity(name, "127.0.0.1:50051", {})
     kubeconfig = plane.kubeconfig(user or f"system:node:{name}", group)
-    async with connect(kubeconfig, identity, "jobworker") as cluster:
+    async with connect(kubeconfig, identity, "jobworker", machine) as cluster:
         node = Node(name, plane.api(), cluster)
         agent = asyncio.ensure_future(run(identity, node.host, cluster))
         try:
@@ -224,6 +228,21 @@ async def test_a_job_waits_until_the_agent_may_read_its_secret(control_plane: Co
 def _is_role_of_agents(item: dict[str, Any]) -> bool:
     metadata = item["metadata"]
     return (item["kind"], metadata["name"], metadata.get("namespace")) == ("Role", "jobworker-agent", "jobworker")
+
+
+async def test_two_agents_with_the_same_node_name_do_not_run_a_job_twice(control_plane: ControlPlane) -> None:
+    """Such as those of two machines from one image."""
+    name = "node-d"
+    async with _node(control_plane, name) as node:
+        await _until(lambda: node.ready() == "True")
+        async with _node(control_plane, name, machine="machine-2") as other:
+            # The second check begins after all that the first one does.
+            await _until(lambda: other.host.faults.calls.count("describe") > 1)
+            node.create_job()
+            await _until(lambda: node.record().status == job_pb2.JOB_STATUS_RUNNING)
+            node.host.end(job_pb2.JOB_STATUS_COMPLETED)
+            await _until(lambda: node.record().status == job_pb2.JOB_STATUS_COMPLETED)
+            assert (len(node.host.starts), len(other.host.starts)) == (1, 0)
 
 
 async def test_a_node_cannot_read_the_jobs_of_others(control_plane: ControlPlane, node: Node) -> None:

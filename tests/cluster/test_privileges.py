@@ -35,7 +35,7 @@ async def _node(control_plane: ControlPlane, name: str) -> AsyncIterator[None]:
     """Run the agent of a node with the service account of agents."""
     identity = node_identity(name, "192.0.2.1:50051", [], {"max_cpu": 0, "max_memory": 0, "max_jobs": 0})
     kubeconfig = control_plane.kubeconfig(_AGENT, _GROUP)
-    async with kube_cluster.connect(kubeconfig, identity, NAMESPACE) as cluster:
+    async with kube_cluster.connect(kubeconfig, identity, NAMESPACE, name) as cluster:
         running = asyncio.create_task(agent.run(identity, VirtualHost(_JOB_SECONDS), cluster))
         try:
             yield

@@ -161,6 +161,8 @@ class FakeApiserver:
             kept = [each for each in item["metadata"].get("finalizers", []) if each not in removed]
             item["metadata"]["finalizers"] = kept
         _merge(item, body)
+        if item == self.objects[path]:
+            return web.json_response(item)
         if "deletionTimestamp" in item["metadata"] and self._is_over(item):
             await self._delete(path)
         else:

@@ -227,6 +227,9 @@ class FakeCluster:
         self.faults.before("patch_node_status")
         self.written.append(patch)
 
+    async def claim_node(self) -> None:
+        self.faults.before("claim_node")
+
     async def renew_lease(self, seconds: int, node_uid: str) -> None:
         self.faults.before("renew_lease")
         assert seconds == 15

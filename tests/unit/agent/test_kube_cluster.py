@@ -10,6 +10,7 @@ from job_pods import job, pod, pod_item, secret_item
 from jobworker.v1 import job_pb2, job_service_pb2
 from jobworker_agent.cluster import AttemptOver, ClusterUnavailable, SecretRefused, SecretUnreadable
 from jobworker_agent.kube_cluster import KubeCluster
+from jobworker_agent.kube_lease import KubeLease
 from jobworker_agent.node_object import NodeIdentity
 from jobworker_cluster import kube as kube_client
 from jobworker_cluster import names, pods
@@ -28,7 +29,7 @@ FIRST = pod(job())
 async def test_the_secret_of_the_current_attempt_has_the_request(next_attempt: int, attempt: int) -> None:
     async with apiserver() as (server, kube):
         await server.put(f"{SECRETS}/{FIRST.secret}", secret_item(job(), attempt=next_attempt))
-        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        cluster = KubeCluster(kube, IDENTITY, "jobworker", "machine-1")
         spec = await cluster.read_spec(replace(FIRST, attempt=attempt))
     assert job_service_pb2.CreateJobRequest.FromString(spec.request).command == "true"
     assert spec.trace == TraceHeaders()
@@ -40,7 +41,7 @@ async def test_the_secret_has_the_trace_of_the_job() -> None:
     secret["metadata"]["annotations"] |= trace.annotations
     async with apiserver() as (server, kube):
         await server.put(f"{SECRETS}/{FIRST.secret}", secret)
-        assert (await KubeCluster(kube, IDENTITY, "jobworker").read_spec(FIRST)).trace == trace
+        assert (await KubeCluster(kube, IDENTITY, "jobworker", "machine-1").read_spec(FIRST)).trace == trace
 
 
 @pytest.mark.parametrize(("status", "error"), [(403, SecretRefused), (404, SecretUnreadable)])
@@ -50,21 +51,21 @@ async def test_a_secret_that_is_missing_is_not_one_that_the_agent_may_not_read(
     async with apiserver() as (server, kube):
         server.refusals[f"GET {SECRETS}/{FIRST.secret}"] = [(status, "why")]
         with pytest.raises(error, match="why"):
-            await KubeCluster(kube, IDENTITY, "jobworker").read_spec(FIRST)
+            await KubeCluster(kube, IDENTITY, "jobworker", "machine-1").read_spec(FIRST)
 
 
 async def test_an_attempt_is_over_once_its_secret_has_the_next_one() -> None:
     async with apiserver() as (server, kube):
         await server.put(f"{SECRETS}/{FIRST.secret}", secret_item(job(), attempt=2))
         with pytest.raises(AttemptOver, match="attempt 2"):
-            await KubeCluster(kube, IDENTITY, "jobworker").read_spec(FIRST)
+            await KubeCluster(kube, IDENTITY, "jobworker", "machine-1").read_spec(FIRST)
 
 
 async def test_a_later_job_of_the_same_request_does_not_start_as_the_first() -> None:
     async with apiserver() as (server, kube):
         await server.put(f"{SECRETS}/{FIRST.secret}", secret_item(job(2)))
         with pytest.raises(AttemptOver, match=job(2).id):
-            await KubeCluster(kube, IDENTITY, "jobworker").read_spec(FIRST)
+            await KubeCluster(kube, IDENTITY, "jobworker", "machine-1").read_spec(FIRST)
 
 
 async def test_a_secret_whose_attempt_was_changed_by_hand_cannot_be_read() -> None:
@@ -73,7 +74,7 @@ async def test_a_secret_whose_attempt_was_changed_by_hand_cannot_be_read() -> No
     async with apiserver() as (server, kube):
         await server.put(f"{SECRETS}/{FIRST.secret}", secret)
         with pytest.raises(SecretUnreadable, match="is 'one', not a number"):
-            await KubeCluster(kube, IDENTITY, "jobworker").read_spec(FIRST)
+            await KubeCluster(kube, IDENTITY, "jobworker", "machine-1").read_spec(FIRST)
 
 
 @pytest.mark.parametrize("uid", ["uid-1", "uid-2"])
@@ -81,7 +82,7 @@ async def test_the_shortage_of_the_host_is_in_the_pod_of_the_attempt(uid: str) -
     async with apiserver() as (server, kube):
         path = f"{PODS}/{FIRST.name}"
         bound = replace(pods.read(await server.put(path, pod_item(job(), uid=uid))), uid=FIRST.uid)
-        await KubeCluster(kube, IDENTITY, "jobworker").note_shortage(bound, "8 jobs are running")
+        await KubeCluster(kube, IDENTITY, "jobworker", "machine-1").note_shortage(bound, "8 jobs are running")
         assert pods.read(server.objects[path]).shortage == ("8 jobs are running" if uid == FIRST.uid else "")
 
 
@@ -90,7 +91,7 @@ async def test_a_shortage_that_arrives_after_a_later_one_is_not_written() -> Non
     async with apiserver() as (server, kube):
         path = f"{PODS}/{FIRST.name}"
         bound = pods.read(await server.put(path, pod_item(job())))
-        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        cluster = KubeCluster(kube, IDENTITY, "jobworker", "machine-1")
         for why in ("8 jobs are running", "7 jobs are running"):
             await cluster.note_shortage(bound, why)
         assert pods.read(server.objects[path]).shortage == "8 jobs are running"
@@ -100,7 +101,7 @@ async def test_a_record_that_arrives_after_a_later_one_is_refused() -> None:
     async with apiserver() as (server, kube):
         path = f"{PODS}/{FIRST.name}"
         await server.put(path, pod_item(job()))
-        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        cluster = KubeCluster(kube, IDENTITY, "jobworker", "machine-1")
         bound = pods.read(server.objects[path])
         running = await cluster.report(bound, job(status=job_pb2.JOB_STATUS_RUNNING))
         assert running
@@ -114,7 +115,7 @@ async def test_a_record_that_arrives_after_a_later_one_is_refused() -> None:
 
 async def test_a_renewal_that_arrives_after_a_later_one_is_refused() -> None:
     async with apiserver() as (server, kube):
-        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        cluster = KubeCluster(kube, IDENTITY, "jobworker", "machine-1")
         for _ in range(2):
             await cluster.renew_lease(15, "node-uid")
         late = server.patches[-1]
@@ -125,7 +126,7 @@ async def test_a_renewal_that_arrives_after_a_later_one_is_refused() -> None:
 
 async def test_a_lease_is_renewed_after_an_answer_was_lost() -> None:
     async with apiserver() as (server, kube):
-        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        cluster = KubeCluster(kube, IDENTITY, "jobworker", "machine-1")
         await cluster.renew_lease(15, "node-uid")
         lease = server.objects[LEASE]
         await server.put(LEASE, lease)
@@ -139,7 +140,7 @@ async def test_a_cordoned_node_is_unschedulable(spec: dict[str, bool], unschedul
         await server.put(
             "/api/v1/nodes/node-1", {"metadata": {"name": "node-1", "uid": "uid-1"}, "spec": spec}
         )
-        node = await KubeCluster(kube, IDENTITY, "jobworker").node()
+        node = await KubeCluster(kube, IDENTITY, "jobworker", "machine-1").node()
     assert node
     assert node.unschedulable is unschedulable
 
@@ -151,7 +152,7 @@ async def test_a_lease_is_renewed_while_many_jobs_use_all_other_connections() ->
     async with apiserver() as (server, kube):
         await server.put(path, secret_item(job()))
         server.before_get[path] = answers.wait
-        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        cluster = KubeCluster(kube, IDENTITY, "jobworker", "machine-1")
         reads = [asyncio.ensure_future(cluster.read_spec(FIRST)) for _ in range(120)]
         while server.requests.count(f"GET {path}") < 100:
             await asyncio.sleep(0)
@@ -169,7 +170,7 @@ async def test_a_lease_is_renewed_while_the_connections_of_the_jobs_are_broken(
     """The connection of the lease costs one renewal. Three that fail would end the lease."""
     async with apiserver() as (server, kube):
         await server.put(f"{SECRETS}/{FIRST.secret}", secret_item(job()))
-        cluster = KubeCluster(kube, IDENTITY, "jobworker")
+        cluster = KubeCluster(kube, IDENTITY, "jobworker", "machine-1")
         await cluster.renew_lease(15, "node-uid")
         await asyncio.gather(*(cluster.read_spec(FIRST) for _ in range(10)))
         server.silence()
@@ -178,3 +179,52 @@ async def test_a_lease_is_renewed_while_the_connections_of_the_jobs_are_broken(
             await cluster.renew_lease(15, "node-uid")
         monkeypatch.undo()
         await cluster.renew_lease(15, "node-uid")
+
+
+class Clock:
+    """The time since the start of the host."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_one_of_two_agents_with_the_same_name_is_the_node() -> None:
+    clock = Clock()
+    async with apiserver() as (_, kube):
+        one = KubeLease(kube, "node-1", "machine-1", clock)
+        other = KubeLease(kube, "node-1", "machine-2", clock)
+        await one.claim()
+        await one.renew(15, "node-uid")
+        for _ in range(3):
+            clock.now += 24.0
+            with pytest.raises(ClusterUnavailable, match="machine-1, renews the lease of node node-1"):
+                await other.claim()
+            with pytest.raises(ClusterUnavailable, match="machine-1"):
+                await other.renew(15, "node-uid")
+            await one.renew(15, "node-uid")
+
+
+async def test_an_agent_on_another_machine_becomes_the_node_when_the_first_is_silent() -> None:
+    clock = Clock()
+    async with apiserver() as (_, kube):
+        one = KubeLease(kube, "node-1", "machine-1", clock)
+        other = KubeLease(kube, "node-1", "machine-2", clock)
+        await one.renew(15, "node-uid")
+        with pytest.raises(ClusterUnavailable):
+            await other.claim()
+        clock.now += 25.0
+        await other.claim()
+        await other.renew(15, "node-uid")
+        with pytest.raises(ClusterUnavailable, match="machine-2"):
+            await one.renew(15, "node-uid")
+
+
+async def test_an_agent_that_starts_again_is_the_node_at_once() -> None:
+    async with apiserver() as (server, kube):
+        await KubeLease(kube, "node-1", "machine-1").renew(15, "node-uid")
+        again = KubeLease(kube, "node-1", "machine-1")
+        await again.claim()
+        await again.renew(15, "node-uid")
+        assert server.objects[LEASE]["spec"]["holderIdentity"] == "node-1_machine-1"

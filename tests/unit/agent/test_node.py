@@ -253,3 +253,16 @@ async def test_the_keeper_knows_whether_the_node_is_ready_and_cordoned(
     await keeper.check()
     states.append((keeper.ready, keeper.cordoned))
     assert states == [(False, False), (True, False), (False, True)]
+
+
+async def test_an_agent_does_not_change_the_node_of_another_one(
+    keeper: NodeKeeper, cluster: FakeCluster
+) -> None:
+    cluster.faults.errors["claim_node"] = [ClusterUnavailable("another agent renews the lease")] * 2
+    for _ in range(2):
+        with pytest.raises(ClusterUnavailable):
+            await keeper.check()
+    assert cluster.written == []
+    assert keeper.uid() == ""
+    await keeper.check()
+    assert keeper.uid() == "node-uid-1"

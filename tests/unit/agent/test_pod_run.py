@@ -473,6 +473,18 @@ async def test_a_job_whose_record_disappears_is_lost(call: str) -> None:
     assert not node.host.starts
 
 
+@pytest.mark.parametrize("pod", [replace(a_pod(), record=a_job()), replace(a_pod(), deleted=True)])
+async def test_an_agent_that_is_not_the_node_reports_no_job_as_lost(pod: JobPod) -> None:
+    """The host with the job has the same node name."""
+    node = Node(pod)
+    node.lease.held_since = None
+    run = node.new_run()
+    node.on_sleep = lambda: run.remove() if len(node.slept) == 5 else None
+    await run.run()
+    assert len(node.slept) == 5
+    assert node.cluster.reports == []
+
+
 async def test_a_run_ends_when_its_pod_is_gone() -> None:
     node = Node()
     run = node.new_run()

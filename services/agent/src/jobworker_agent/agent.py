@@ -15,7 +15,7 @@ from jobworker_agent.kube_cluster import connect
 from jobworker_agent.lease import NodeLease
 from jobworker_agent.metrics import endpoint
 from jobworker_agent.metrics.agent_metrics import AgentMetrics, NodeParts
-from jobworker_agent.node import HostWatch, NodeKeeper, read_system
+from jobworker_agent.node import HostWatch, NodeKeeper, machine, read_system
 from jobworker_agent.node_object import NodeIdentity
 from jobworker_agent.orphans import Orphans
 from jobworker_agent.pod_run import PodRun, StepCounts
@@ -39,7 +39,7 @@ async def serve(settings: Settings) -> None:
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     host = GrpcHost(settings.server)
     try:
-        async with connect(settings.kubeconfig, settings.identity, settings.namespace) as cluster:
+        async with connect(settings.kubeconfig, settings.identity, settings.namespace, machine()) as cluster:
             watch = CertificateWatch(host.connections, cluster)
             sock = endpoint.bind(*settings.metrics_listen) if settings.metrics_listen else None
 

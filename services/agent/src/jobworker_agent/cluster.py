@@ -89,6 +89,12 @@ class Cluster(Protocol):
     async def patch_node_status(self, patch: JsonObject) -> None:
         """Change the status of the Node."""
 
+    async def claim_node(self) -> None:
+        """Return if this agent may be the node.
+
+        ClusterUnavailable is also raised while another agent with the same name is it.
+        """
+
     async def renew_lease(self, seconds: int, node_uid: str) -> None:
         """Renew the Lease of the node, or create it. It is deleted with the Node."""
 

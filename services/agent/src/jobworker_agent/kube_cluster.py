@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -24,6 +23,7 @@ from jobworker_agent.cluster import (
     SecretUnreadable,
     Spec,
 )
+from jobworker_agent.kube_lease import KubeLease
 from jobworker_agent.node_object import NodeIdentity
 from jobworker_agent.pod_status import JsonObject, pod_status
 from jobworker_cluster import names, records, trace_headers
@@ -32,21 +32,21 @@ from jobworker_cluster.kube import Json, Kube
 from jobworker_cluster.kube_errors import Conflict, Forbidden, KubeError, NotFound
 from jobworker_cluster.pods import InvalidPod, JobPod, read
 from jobworker_cluster.reflector import Changed, Deleted, Listed, Reflector
-from jobworker_cluster.resources import NODE_LEASES, NODES, Selection, pods, secrets
+from jobworker_cluster.resources import NODES, Selection, pods, secrets
 
 
 @asynccontextmanager
 async def connect(
-    kubeconfig: Path | None, identity: NodeIdentity, namespace: str
+    kubeconfig: Path | None, identity: NodeIdentity, namespace: str, machine: str
 ) -> AsyncIterator["KubeCluster"]:
-    """Return the objects of a node for as long as the context lasts.
+    """Return the objects of a node for as long as the context lasts. `machine` identifies the host.
 
     Raises:
         InvalidKubeconfig: the kubeconfig cannot be used.
     """
     kube = await Kube.connect(kubeconfig)
     try:
-        yield KubeCluster(kube, identity, namespace)
+        yield KubeCluster(kube, identity, namespace, machine)
     finally:
         await kube.close()
 
@@ -54,13 +54,13 @@ async def connect(
 class KubeCluster:
     """The Node, the Lease and the Pods of a node. See Cluster."""
 
-    def __init__(self, kube: Kube, identity: NodeIdentity, namespace: str) -> None:
+    def __init__(self, kube: Kube, identity: NodeIdentity, namespace: str, machine: str) -> None:
         self._kube = kube
         self._identity = identity
         self._name = identity.name
         self._pods = pods(namespace)
         self._secrets = secrets(namespace)
-        self._lease_version = ""
+        self._lease = KubeLease(kube, identity.name, machine)
         selection = Selection(self._pods, names.ALL_JOBS, f"spec.nodeName={self._name}")
         self._pods_seen = Reflector(kube, selection)
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -102,40 +102,15 @@ class KubeCluster:
         with _unavailable():
             await self._kube.patch(NODES, self._name, dict(patch), subresource="status", kind="strategic")
 
+    async def claim_node(self) -> None:
+        """See Cluster."""
+        with _unavailable():
+            await self._lease.claim()
+
     async def renew_lease(self, seconds: int, node_uid: str) -> None:
         """See Cluster."""
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        spec = {"holderIdentity": self._name, "leaseDurationSeconds": seconds, "renewTime": now}
-        owner = {"apiVersion": "v1", "kind": "Node", "name": self._name, "uid": node_uid}
         with _unavailable():
-            try:
-                await self._write_lease(spec)
-            except NotFound:
-                metadata = {"name": self._name, "ownerReferences": [owner]}
-                created = await self._kube.create(NODE_LEASES, {"metadata": metadata, "spec": spec})
-                self._lease_version = created["metadata"]["resourceVersion"]
-
-    async def _write_lease(self, spec: Json) -> None:
-        """Write a renewal, unless a later one has been written.
-
-        A renewal can arrive after a cut of the network, long after a later one. If it set the time back, the
-        controller manager would take a dead node for alive forever: it waits for a time that grows.
-        """
-        try:
-            await self._patch_lease(spec)
-        except Conflict:
-            # The answer of an earlier renewal was lost.
-            self._lease_version = ""
-            await self._patch_lease(spec)
-
-    async def _patch_lease(self, spec: Json) -> None:
-        if not self._lease_version:
-            # A patch without a change returns the object, and needs no right to read it.
-            current = await self._kube.patch(NODE_LEASES, self._name, {})
-            self._lease_version = current["metadata"]["resourceVersion"]
-        patch = {"metadata": {"resourceVersion": self._lease_version}, "spec": spec}
-        written = await self._kube.patch(NODE_LEASES, self._name, patch)
-        self._lease_version = written["metadata"]["resourceVersion"]
+            await self._lease.renew(seconds, node_uid)
 
     async def read_spec(self, pod: JobPod) -> Spec:
         """See Cluster."""

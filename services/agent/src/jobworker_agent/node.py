@@ -51,6 +51,12 @@ def read_system() -> SystemInfo:
     )
 
 
+def machine() -> str:
+    """Return what identifies this host in the cluster, also after a reboot if it has a machine id."""
+    system = read_system()
+    return system.machine_id or system.boot_id
+
+
 class HostWatch:
     """Asks the host for its state, and tolerates a short silence."""
 
@@ -136,6 +142,8 @@ class NodeKeeper:
         if node is None:
             node = await self._register()
         elif self._uid != node.uid:
+            # Another host with the same name would start the same jobs, and report those of this one as lost.
+            await self._cluster.claim_node()
             await self._adopt(node)
         if node is None:
             return

@@ -37,7 +37,7 @@ _FIRST_DELAY_SECONDS = 0.02
 """Delay before the first retry: the authorizer often learns of a new Pod milliseconds after the agent."""
 
 _SECRET_TRIES = 11
-"""Tries to read a Secret, over about 15 s, before its absence counts, or before clients learn of a refusal."""
+"""Tries to read a Secret, over about 15 s. Then its absence counts, and clients learn of a refusal."""
 
 _NO_ROOM = reason_name(error_reason_pb2.ERROR_REASON_TOO_MANY_JOBS)
 
@@ -136,8 +136,7 @@ class PodRun:
             case Start():
                 self._learn(await self._start(pod))
             case Look():
-                job = await self._host.find(pod.job_id, pod.initial.owner)
-                self._learn(job if job and job.attempt == pod.attempt else None)
+                self._learn(await self._find(pod))
             case Wait():
                 if job := await self._or_change(self._host.wait(pod.job_id, pod.initial.owner)):
                     self._learn(job)
@@ -149,6 +148,13 @@ class PodRun:
                 await self._end_job(self._host.evict(pod.job_id, message))
             case Report(job):
                 await self._report(pod, job)
+
+    async def _find(self, pod: JobPod) -> job_pb2.Job | None:
+        """Return the job of an attempt; None if it is not on the host, which then has to be the node."""
+        job = await self._starter.find(pod)
+        if job is None:
+            self._starter.require_lease()
+        return job
 
     async def _end_job(self, stopping: Awaitable[job_pb2.Job]) -> None:
         """Wait for the end of the job, or until a client has shortened the grace period."""

@@ -31,6 +31,16 @@ class Starter:
     cluster: Cluster
     lease: LeaseState
 
+    def require_lease(self) -> float:
+        """Return the boot time since which the node has its lease.
+
+        Raises:
+            HostUnavailable: it has none. Another agent may be the node.
+        """
+        if (since := self.lease.held_since) is None:
+            raise _no_lease()
+        return since
+
     async def start(self, pod: JobPod) -> job_pb2.Job:
         """Return the started job, or its final record if it cannot start.
 
@@ -44,17 +54,24 @@ class Starter:
         except AttemptOver:
             return records_of_end.given_up(pod)
         except DecodeError:
-            return records_of_end.not_started(pod, f"the Secret {pod.secret} has no valid request")
+            why = f"the Secret {pod.secret} has no valid request"
         except OutcomeUnknown as error:
             # A record that says NOT_STARTED must be true.
-            found = await self.host.find(pod.job_id, pod.initial.owner)
-            if found and found.attempt == pod.attempt:
-                return found
-            return records_of_end.not_started(pod, str(error))
+            return await self.find(pod) or records_of_end.not_started(pod, str(error))
         except RunRefused as error:
             return records_of_end.not_started(pod, str(error), error.start_error)
         except JobUnknown as error:  # the id is not that of a job
-            return records_of_end.not_started(pod, str(error))
+            why = str(error)
+        return records_of_end.not_started(pod, why)
+
+    async def find(self, pod: JobPod) -> job_pb2.Job | None:
+        """Return the job of an attempt; None if the host does not have it.
+
+        Raises:
+            HostError: the host does not answer.
+        """
+        job = await self.host.find(pod.job_id, pod.initial.owner)
+        return job if job and job.attempt == pod.attempt else None
 
     async def _start(self, pod: JobPod) -> job_pb2.Job:
         """Start a job, in place of its earlier attempts.
@@ -83,10 +100,9 @@ class Starter:
             AttemptOver: the cluster has given it up.
             HostUnavailable: that is not known, because the lease has ended.
         """
-        if (since := self.lease.held_since) is None:
-            raise _no_lease()
+        since = self.require_lease()
         spec = await self.cluster.read_spec(pod)
-        # An answer from before the host was suspended can be out of date, also if the lease is renewed by now.
+        # An answer from before the host was suspended can be out of date, also if the lease was renewed.
         if self.lease.held_since != since:
             raise _no_lease()
         return self._request(pod, spec.request), spec.trace

@@ -1,0 +1,93 @@
+"""The Lease of the node, in Kubernetes."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from jobworker_agent.cluster import ClusterUnavailable
+from jobworker_agent.lease import LEASE_SECONDS, boot_time
+from jobworker_cluster.kube import Json, Kube
+from jobworker_cluster.kube_errors import Conflict, NotFound
+from jobworker_cluster.resources import NODE_LEASES
+
+_SILENCE_SECONDS = LEASE_SECONDS + 10
+"""Time after which a gateway gives up a node, too. The jobs that end with its lease have ended by then."""
+
+
+class KubeLease:
+    """The Lease of a node. One agent renews it: the others with its name are not the node.
+
+    Each method also raises the errors of Kube.
+    """
+
+    def __init__(self, kube: Kube, node: str, machine: str, clock: Callable[[], float] = boot_time) -> None:
+        """`machine` identifies the host, also after the agent or the host has started again."""
+        self._kube = kube
+        self._node = node
+        self._holder = f"{node}_{machine}"
+        self._clock = clock
+        self._version = ""
+        self._seen = ("", 0.0)
+        """The last renewal of another agent, and when this one saw it first."""
+
+    async def claim(self) -> None:
+        """Return if this agent may be the node.
+
+        Raises:
+            ClusterUnavailable: another agent is it, and has renewed the Lease in the last 25 s.
+        """
+        try:
+            self._version = await self._read()
+        except NotFound:
+            self._version = ""
+
+    async def renew(self, seconds: int, node_uid: str) -> None:
+        """Renew the Lease, or create it. It is deleted with the Node.
+
+        Raises:
+            ClusterUnavailable: another agent is the node.
+        """
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        spec = {"holderIdentity": self._holder, "leaseDurationSeconds": seconds, "renewTime": now}
+        owner = {"apiVersion": "v1", "kind": "Node", "name": self._node, "uid": node_uid}
+        try:
+            await self._write(spec)
+        except NotFound:
+            metadata = {"name": self._node, "ownerReferences": [owner]}
+            created = await self._kube.create(NODE_LEASES, {"metadata": metadata, "spec": spec})
+            self._version = created["metadata"]["resourceVersion"]
+
+    async def _write(self, spec: Json) -> None:
+        """Write a renewal, unless a later one has been written.
+
+        A renewal can arrive after a cut of the network, long after a later one. If it set the time back, the
+        controller manager would take a dead node for alive forever: it waits for a time that grows.
+        """
+        try:
+            await self._patch(spec)
+        except Conflict:
+            # The answer of an earlier renewal was lost, or another agent is the node.
+            self._version = ""
+            await self._patch(spec)
+
+    async def _patch(self, spec: Json) -> None:
+        self._version = self._version or await self._read()
+        patch = {"metadata": {"resourceVersion": self._version}, "spec": spec}
+        written = await self._kube.patch(NODE_LEASES, self._node, patch)
+        self._version = written["metadata"]["resourceVersion"]
+
+    async def _read(self) -> str:
+        """Return the version of the Lease, unless another agent renews it."""
+        # A patch without a change returns the object, and needs no right to read it.
+        current = await self._kube.patch(NODE_LEASES, self._node, {})
+        version = str(current["metadata"]["resourceVersion"])
+        holder = (current.get("spec") or {}).get("holderIdentity") or self._holder
+        if holder != self._holder:
+            # As a gateway does, measure the time since a change: the clocks of two hosts can differ.
+            if self._seen[0] != version:
+                self._seen = (version, self._clock())
+            if self._clock() - self._seen[1] < _SILENCE_SECONDS:
+                raise ClusterUnavailable(
+                    f"another agent, {holder}, renews the lease of node {self._node}; "
+                    "give each host its own node name"
+                )
+        return version
