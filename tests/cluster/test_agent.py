@@ -2,13 +2,16 @@
 
 import asyncio
 import base64
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime, tzinfo
 from typing import Any
 
 import pytest
 
 from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_agent import kube_lease
 from jobworker_agent.agent import run
 from jobworker_agent.cluster import Cluster, SecretRefused
 from jobworker_agent.host_errors import HostUnavailable
@@ -22,11 +25,14 @@ from tests.unit.agent.fakes import ID, OWNER, FakeHost
 
 PODS = "/api/v1/namespaces/jobworker/pods"
 POD = f"{PODS}/job-{ID}"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 SECRETS = "/api/v1/namespaces/jobworker/secrets"
 
 
 class Node:
     """A node with its agent, and the job that the scheduler gives to it."""
+
+    agent: "asyncio.Task[None]"
 
     def __init__(self, name: str, api: KubeApi, cluster: Cluster) -> None:
         self.name = name
@@ -74,6 +80,16 @@ class Node:
         conditions = self.api.call("GET", f"/api/v1/nodes/{self.name}")["status"]["conditions"]
         return next(str(each["status"]) for each in conditions if each["type"] == "Ready")
 
+    async def kill_agent(self) -> None:
+        """End the agent, and wait for its end."""
+        self.agent.cancel()
+        await asyncio.gather(self.agent, return_exceptions=True)
+
+    def lease_version(self) -> str:
+        """Return the resource version of the Lease, which changes with each renewal."""
+        lease = self.api.call("GET", f"{LEASES}/{self.name}")
+        return str(lease["metadata"]["resourceVersion"])
+
     def clean_up(self) -> None:
         """Remove all objects."""
         for path in (f"{PODS}/urgent", POD, f"{SECRETS}/job-{ID}", f"/api/v1/nodes/{self.name}"):
@@ -120,12 +136,11 @@ async def _node(
     kubeconfig = plane.kubeconfig(user or f"system:node:{name}", group)
     async with connect(kubeconfig, identity, "jobworker", machine) as cluster:
         node = Node(name, plane.api(), cluster)
-        agent = asyncio.ensure_future(run(identity, node.host, cluster))
+        node.agent = asyncio.ensure_future(run(identity, node.host, cluster))
         try:
             yield node
         finally:
-            agent.cancel()
-            await asyncio.gather(agent, return_exceptions=True)
+            await node.kill_agent()
             node.clean_up()
 
 
@@ -227,11 +242,12 @@ async def test_a_job_waits_until_the_agent_may_read_its_secret(control_plane: Co
 
 def _is_role_of_agents(item: dict[str, Any]) -> bool:
     metadata = item["metadata"]
-    return (item["kind"], metadata["name"], metadata.get("namespace")) == ("Role", "jobworker-agent", "jobworker")
+    found = (item["kind"], metadata["name"], metadata.get("namespace"))
+    return found == ("Role", "jobworker-agent", "jobworker")
 
 
 async def test_two_agents_with_the_same_node_name_do_not_run_a_job_twice(control_plane: ControlPlane) -> None:
-    """Such as those of two machines from one image."""
+    """Two machines from one image have such agents."""
     name = "node-d"
     async with _node(control_plane, name) as node:
         await _until(lambda: node.ready() == "True")
@@ -243,6 +259,24 @@ async def test_two_agents_with_the_same_node_name_do_not_run_a_job_twice(control
             node.host.end(job_pb2.JOB_STATUS_COMPLETED)
             await _until(lambda: node.record().status == job_pb2.JOB_STATUS_COMPLETED)
             assert (len(node.host.starts), len(other.host.starts)) == (1, 0)
+
+
+async def test_a_node_that_dies_after_its_clock_was_set_back_is_found_dead(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NTP does that after the start of a host whose hardware clock is wrong."""
+    await _until(lambda: node.ready() == "True" and node.lease_version() != "")
+
+    class SetBack(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "SetBack":
+            return cls.fromtimestamp(time.time() - 3_600, tz)
+
+    monkeypatch.setattr(kube_lease, "datetime", SetBack)
+    before = node.lease_version()
+    await _until(lambda: node.lease_version() != before)
+    await node.kill_agent()
+    await _until(lambda: node.ready() == "Unknown")
 
 
 async def test_a_node_cannot_read_the_jobs_of_others(control_plane: ControlPlane, node: Node) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -228,3 +229,20 @@ async def test_an_agent_that_starts_again_is_the_node_at_once() -> None:
         await again.claim()
         await again.renew(15, "node-uid")
         assert server.objects[LEASE]["spec"]["holderIdentity"] == "node-1_machine-1"
+
+
+async def test_the_time_of_renewals_grows_while_the_clock_is_set_back() -> None:
+    """The controller manager counts no other renewals, and would not see the end of the node."""
+    times = iter([10, 5, 1, 11])
+
+    def now() -> datetime:
+        return datetime(2026, 1, 1, next(times), tzinfo=UTC)
+
+    written = []
+    async with apiserver() as (server, kube):
+        for agent in (KubeLease(kube, "node-1", "machine-1", time=now) for _ in range(2)):
+            for _ in range(2):
+                await agent.renew(15, "node-uid")
+                written.append(server.objects[LEASE]["spec"]["renewTime"])
+    assert written == sorted(set(written))
+    assert written[-1] == "2026-01-01T11:00:00.000000Z"
