@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from jobworker.v1 import job_pb2, job_service_pb2, node_service_pb2
 from jobworker_agent.cluster import NodeView, PodEvent, SecretUnreadable, Spec
@@ -209,6 +210,10 @@ class FakeCluster:
     leases: list[str] = field(default_factory=list)
     events: list[PodEvent] = field(default_factory=list)
     on_report: Callable[[], None] = lambda: None
+    now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def time(self) -> datetime:
+        return self.now
 
     async def node(self) -> NodeView | None:
         self.faults.before("node")

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, timedelta
 
 import pytest
 
@@ -166,6 +167,17 @@ async def test_a_job_that_waits_for_room_has_its_queue_timeout(
         assert record.status == job_pb2.JOB_STATUS_FAILED
         assert record.termination.reason == job_pb2.TERMINATION_REASON_QUEUE_TIMED_OUT
         assert record.termination.message == "reached the queue timeout of 10 s; the command never ran"
+
+
+async def test_a_wrong_clock_of_the_host_does_not_end_the_time_in_the_queue() -> None:
+    pod = a_pod()
+    pod.initial.queue_timeout.FromSeconds(60)
+    node = Node(pod)
+    node.host.ends_by_itself = True
+    node.cluster.now = pod.initial.create_time.ToDatetime(UTC) + timedelta(seconds=59)
+    node.faults.errors["run"] = [BUSY]
+    await node.new_run().run()
+    assert node.statuses() == [RUNNING, COMPLETED]
 
 
 @pytest.mark.parametrize("call", ["read_spec", "run", "report", "wait"])

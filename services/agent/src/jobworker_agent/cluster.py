@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from jobworker.v1 import job_pb2
@@ -76,6 +77,9 @@ PodEvent: TypeAlias = PodsListed | PodSeen | PodGone
 
 class Cluster(Protocol):
     """The objects of this node. Each method raises ClusterUnavailable if the same call can succeed later."""
+
+    def time(self) -> datetime:
+        """Return the time of the cluster. The clock of this host can be wrong."""
 
     async def node(self) -> NodeView | None:
         """Return the Node; None if it does not exist."""

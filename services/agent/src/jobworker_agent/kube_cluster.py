@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -74,6 +75,10 @@ class KubeCluster:
     def calls(self) -> "Counter[tuple[str, int]]":
         """See Kube."""
         return self._kube.calls
+
+    def time(self) -> datetime:
+        """See Cluster."""
+        return self._kube.time()
 
     async def refresh(self) -> bool:
         """See Kube."""

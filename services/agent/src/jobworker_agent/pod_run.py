@@ -184,7 +184,7 @@ class PodRun:
 
     async def _note(self, pod: JobPod, why: str) -> job_pb2.Job | None:
         """Tell clients why a job has not started. Return its final record if it has waited for too long."""
-        if timed_out := records_of_end.queue_timed_out(pod):
+        if timed_out := records_of_end.queue_timed_out(pod, self._starter.cluster.time()):
             return timed_out
         if why != pod.shortage:
             await self._starter.cluster.note_shortage(pod, why)

@@ -1,6 +1,6 @@
 """Final records that the agent writes itself, because the host has none."""
 
-import time
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -62,16 +62,15 @@ def not_started(pod: JobPod, why: str, start_error: job_pb2.StartError | None = 
     return _ended(pod, job_pb2.JOB_STATUS_FAILED, termination)
 
 
-def queue_timed_out(pod: JobPod) -> job_pb2.Job | None:
+def queue_timed_out(pod: JobPod, now: datetime) -> job_pb2.Job | None:
     """Return the record of a job that has not started within its queue timeout; None if it can still wait.
 
-    As in the queue of the cluster, only the first attempt has one.
+    `now` is the time of the cluster. As in its queue, only the first attempt has a queue timeout.
     """
     initial = pod.initial
     if pod.attempt > 1 or not initial.HasField("queue_timeout"):
         return None
-    end = initial.create_time.ToNanoseconds() + initial.queue_timeout.ToNanoseconds()
-    if time.time_ns() < end:
+    if now < initial.create_time.ToDatetime(UTC) + initial.queue_timeout.ToTimedelta():
         return None
     return _ended(pod, job_pb2.JOB_STATUS_FAILED, records.queue_timed_out(initial))
 
