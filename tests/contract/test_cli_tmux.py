@@ -127,7 +127,7 @@ def test_two_real_terminals(tmux: Tmux) -> None:
 
     [client] = psutil.Process(first.shell).children()
     client.send_signal(signal.SIGTERM)
-    first.shows("the job keeps running")
+    first.shows("the job continues")
     first.is_sane()
 
     second.type("exit 3", "Enter")

@@ -222,4 +222,4 @@ async def test_ctrl_c_keeps_the_recording_so_far(cli: Cli, server: FakeServer) -
     process.send_signal(signal.SIGINT)
     completed = await finished(process)
     assert (completed.code, completed.stdout) == (130, b"")
-    assert "keeps running" in completed.stderr
+    assert f"because job {JOB_ID} continues" in completed.stderr

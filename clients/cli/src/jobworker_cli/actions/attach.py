@@ -48,7 +48,7 @@ async def attach_job(
             await cancel_and_wait(copying)
     final = None if number is not None else copying.result()
     if final is None:
-        print_message(f"jobworker: detached from job {job.id}; the job keeps running")
+        print_message(f"jobworker: detached from job {job.id}; the job continues")
         return 0 if number is None else 128 + number
     print_termination(final)
     return exit_code(final, preserve_status=False)

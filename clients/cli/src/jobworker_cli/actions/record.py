@@ -25,7 +25,7 @@ async def record_job(client: Client, ref: str, output: Path | None) -> int:
         number = await wait_for_signal(recording, signals)
         if number is not None:
             await cancel_and_wait(recording)
-            print_message(f"jobworker: the recording has no end, because job {job.id} keeps running")
+            print_message(f"jobworker: the recording has no end, because job {job.id} continues")
             return 128 + number
         recording.result()
     return 0

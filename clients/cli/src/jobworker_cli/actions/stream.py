@@ -55,7 +55,7 @@ async def stream_job(
             rest = stream.request
             rest.offset += 0 if timestamps else written
             print_message(
-                f"jobworker: the job keeps running. To resume: `{stream_command(rest)}`; "
+                f"jobworker: the job continues. To resume: `{stream_command(rest)}`; "
                 f"to stop the job: `jobworker stop {request.id}`"
             )
             return 128 + number
