@@ -56,6 +56,14 @@ async def test_sentence_of_a_lost_job_is_printed_once(cli: Cli, server: FakeServ
     assert completed.stderr == (f"error: job {JOB_ID} is {LOST} (JOB_LOST)\n")
 
 
+async def test_lost_job_of_a_cluster_has_its_cause_in_the_sentence(cli: Cli, server: FakeServer) -> None:
+    job = server.add(status=job_pb2.JOB_STATUS_LOST)
+    job.ClearField("exit_code")
+    job.termination.message = "the cluster lost node node-1; the result of the job is unknown"
+    completed = await cli("stream", JOB_ID)
+    assert completed.stderr == f"error: job {JOB_ID} is lost: {job.termination.message} (JOB_LOST)\n"
+
+
 async def test_get_shows_the_sentence_of_a_lost_job(cli: Cli, server: FakeServer) -> None:
     job = server.add(status=job_pb2.JOB_STATUS_LOST)
     job.termination.reason = job_pb2.TERMINATION_REASON_LOST

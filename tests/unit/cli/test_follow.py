@@ -15,6 +15,7 @@ from jobworker_client import (
     JobNotFound,
     JobStream,
     JobWorkerError,
+    NodeUnreachable,
     Reconnecting,
     SupervisorUnavailable,
 )
@@ -146,3 +147,9 @@ def test_reconnect_is_reported_without_the_remedy_of_the_error(
     error = SupervisorUnavailable("the server is restarting; retry")
     StderrNotifier()(Reconnecting(error, offset))
     assert capsys.readouterr().err == f"jobworker: the server is restarting; {next_step}\n"
+
+
+def test_only_the_last_part_of_an_error_is_its_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    fault = "node node-1 cannot be reached (failed to connect to all addresses; last error: refused)"
+    StderrNotifier()(Reconnecting(NodeUnreachable(f"{fault}; retry"), None))
+    assert capsys.readouterr().err == f"jobworker: {fault}; retrying\n"

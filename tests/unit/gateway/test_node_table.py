@@ -1,8 +1,10 @@
 """The silence of nodes, by the clock of the gateway."""
 
+import pytest
+
 from jobworker_cluster.kube import Json
 from jobworker_gateway.kubernetes.allocations import Allocations
-from jobworker_gateway.kubernetes.nodes import NodeTable
+from jobworker_gateway.kubernetes.nodes import NodeTable, read_node
 
 
 class Clock:
@@ -56,3 +58,18 @@ def test_the_silence_of_nodes_does_not_count_while_the_cluster_is_away() -> None
     assert not nodes.suspects("node-1")
     clock.now += 25
     assert nodes.suspects("node-1")
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "shown"),
+    [
+        ("NodeStatusUnknown", "Kubelet stopped posting node status.", "the agent does not report; check"),
+        ("NodeStatusNeverUpdated", "Kubelet never posted node status.", "the agent does not report; check"),
+        ("HostNotReady", "jobworkerd does not answer", "jobworkerd does not answer"),
+    ],
+)
+def test_a_silent_node_has_an_agent_and_no_kubelet(reason: str, message: str, shown: str) -> None:
+    condition = {"type": "Ready", "status": "Unknown", "reason": reason, "message": message}
+    node = read_node({"metadata": {"name": "node-1"}, "status": {"conditions": [condition]}})
+    assert not node.ready
+    assert node.conditions[0].message.startswith(shown)

@@ -24,7 +24,7 @@ __all__ = [
 # The code of client failures and of jobs without a known result, as in `docker run`.
 UNKNOWN = 125
 
-UNKNOWN_CAUSE = "lost: the server or its host died while the job ran, so its result is unknown"
+UNKNOWN_CAUSE = "the server or its host died while the job ran, so its result is unknown"
 
 # As in timeout(1).
 TIMED_OUT = 124
@@ -109,7 +109,7 @@ def exit_code(job: job_pb2.Job, *, preserve_status: bool = False) -> int:
         raise _start_error(job.termination)
     if job.status == job_pb2.JOB_STATUS_LOST:
         raise CliError(
-            f"job {job.id} is {job.termination.message or UNKNOWN_CAUSE}",
+            f"job {job.id} is lost: {job.termination.message.removeprefix('lost: ') or UNKNOWN_CAUSE}",
             reason=CliReason.JOB_LOST,
             exit_code=UNKNOWN,
         )

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from jobworker_cli.output import printable
+from jobworker_cli.render.error_messages import fault_of
 from jobworker_cli.render.live_views import usage_table
 from jobworker_cli.render.screen import alternate_screen
 from jobworker_client import Client, JobStatus, JobWorkerError, Usage
@@ -32,8 +33,7 @@ async def watch_top(client: Client, interval: timedelta) -> int:
             except JobWorkerError as error:
                 if not error.retryable:
                     raise
-                fault, _, _ = str(error).partition("; ")
-                status = [printable(f"{fault}; retrying")]
+                status = [printable(f"{fault_of(error)}; retrying")]
             draw([*status, *table.splitlines()])
             await asyncio.sleep(interval.total_seconds())
 

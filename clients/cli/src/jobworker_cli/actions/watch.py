@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from jobworker_cli.output import Format, printable
+from jobworker_cli.render.error_messages import fault_of
 from jobworker_cli.render.screen import alternate_screen
 from jobworker_cli.render.tables import jobs_table
 from jobworker_client import (
@@ -69,7 +70,7 @@ class View:
 
     def report(self, error: JobWorkerError) -> None:
         """Show why there are no changes."""
-        self._fault, _, _ = str(error).partition("; ")
+        self._fault = fault_of(error)
         self._redraw()
 
     async def follow(self, watch: JobWatch) -> None:

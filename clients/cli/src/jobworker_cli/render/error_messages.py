@@ -30,7 +30,7 @@ from jobworker_client import (
     Unreachable,
 )
 
-__all__ = ["to_cli_error"]
+__all__ = ["fault_of", "to_cli_error"]
 
 # Options whose name differs from the field that they set.
 OPTIONS: Mapping[str, str] = MappingProxyType(
@@ -91,6 +91,12 @@ CONNECT_HINTS: Mapping[ConnectFailure, str] = MappingProxyType(
         ConnectFailure.OTHER: "check --server (JOBWORKER_SERVER)",
     }
 )
+
+
+def fault_of(error: Exception) -> str:
+    """Return the message of an error without the remedy, which is after the last semicolon."""
+    message = str(error)
+    return message.rpartition("; ")[0] or message
 
 
 def to_cli_error(error: JobWorkerError, *, hint: str = "") -> CliError:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 
 from jobworker.v1 import job_attach_pb2, job_output_pb2, job_pb2, job_service_pb2
 from jobworker_cli.output import print_message
-from jobworker_cli.render.error_messages import to_cli_error
+from jobworker_cli.render.error_messages import fault_of, to_cli_error
 from jobworker_client import (
     AttachedStream,
     Chunk,
@@ -49,9 +49,8 @@ class StderrNotifier:
                 f"{event.reason}"
             )
         elif not isinstance(event.error, ReaderStalled):
-            # The message names the fault and then the remedy, which is what the client does next.
-            fault, _, _ = str(event.error).partition("; ")
-            print_message(f"jobworker: {fault}; {_next_step(event)}")
+            # The remedy is what the client does next.
+            print_message(f"jobworker: {fault_of(event.error)}; {_next_step(event)}")
         elif not self._stall_printed:
             # A pager that waits for its user stalls the stream every few seconds.
             self._stall_printed = True

@@ -12,6 +12,10 @@ from jobworker_cluster.kube_errors import NotFound
 from jobworker_cluster.resources import NODE_LEASES
 from jobworker_gateway.kubernetes.allocations import Allocations
 
+_SILENCES = frozenset({"NodeStatusUnknown", "NodeStatusNeverUpdated"})
+
+_SILENT = "the agent does not report; check jobworker-agent on the host, and its link to the API server"
+
 
 @dataclass(frozen=True)
 class SeenLease:
@@ -144,11 +148,13 @@ def _resources(amounts: Json) -> cluster_service_pb2.NodeResources:
 
 
 def _condition(each: Json) -> cluster_service_pb2.NodeCondition:
+    reason = each.get("reason") or ""
     condition = cluster_service_pb2.NodeCondition(
         type=each["type"],
         status=each["status"],
-        reason=each.get("reason") or "",
-        message=each.get("message") or "",
+        reason=reason,
+        # The controller manager of Kubernetes names the kubelet, which a node of jobworker does not have.
+        message=_SILENT if reason in _SILENCES else each.get("message") or "",
     )
     if changed := each.get("lastTransitionTime"):
         condition.transition_time.FromDatetime(datetime.fromisoformat(changed))
