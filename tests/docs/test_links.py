@@ -9,6 +9,8 @@ from tests.interop.paths import ROOT
 
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/interop/*.md")})
 DECISIONS = sorted(ROOT.glob("docs/adr/[0-9]*.md"))
+# Decisions name the files of their time.
+PRESENT = [page for page in PAGES if page not in DECISIONS]
 
 
 def _prose(page: Path) -> str:
@@ -30,6 +32,14 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         target = page.parent / file if file else page
         assert target.exists(), link
         assert not anchor or anchor in _anchors(target), link
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_named_file_of_the_checkout_exists(page: Path) -> None:
+    named = re.findall(
+        r"`((?:bench|clients|docs|gen|packaging|proto|services|tests|tools)/[\w./-]+)`", _prose(page)
+    )
+    assert [path for path in named if not any((base / path).exists() for base in (ROOT, page.parent))] == []
 
 
 def test_the_index_lists_each_decision_with_its_title() -> None:

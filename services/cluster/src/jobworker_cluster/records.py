@@ -6,7 +6,7 @@ import binascii
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import DecodeError
 
-from jobworker.v1 import job_pb2
+from jobworker.v1 import job_pb2, job_service_pb2
 
 FINAL = frozenset(
     {
@@ -24,7 +24,9 @@ _INITIAL = (*_LARGE, "id", "owner", "create_time", "queue", "priority", "queue_t
 """Fields for which the initial record is authoritative. A node never changes them."""
 
 
-_LIMITS = ("max_cpu", "max_memory", "max_io_bps", "max_io_iops", "max_pids", "cpu_weight", "cpu_set")
+_LIMITS = tuple(
+    field.name for field in job_service_pb2.UpdateJobRequest.DESCRIPTOR.fields if field.name != "id"
+)
 """Fields that UpdateJob changes in the initial record of a running job.
 
 A final record has the last limits.
