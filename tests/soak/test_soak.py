@@ -120,7 +120,7 @@ async def test_readers_that_join_stall_and_die_do_not_disturb_others(server: Ser
     assert set(await asyncio.gather(*steady)) == {(expected, 256 << 20)}
 
 
-async def killed_reader(server: Server, job_id: str) -> int:
+async def killed_reader(server: Server, job_id: str) -> int | None:
     """Run a reader in its own process, kill it while it reads, and return its exit status."""
     env = {
         "PATH": "/usr/bin:/bin",
@@ -132,7 +132,9 @@ async def killed_reader(server: Server, job_id: str) -> int:
     assert process.stdout
     await process.stdout.readexactly(1 << 16)  # its pipe is full now, so it cannot end by itself
     process.kill()
-    return await process.wait()
+    # A full StreamReader does not see the end of the pipe, and wait() waits for that end, too.
+    await process.communicate()
+    return process.returncode
 
 
 async def test_readers_resume_after_connection_resets(server: Server, admin: Client) -> None:
