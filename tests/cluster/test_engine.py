@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from engine_world import running, until
 from fake_archive import FakeArchive
 from job_pods import ran
 from jobworker.v1 import job_pb2, job_service_pb2
@@ -108,14 +109,9 @@ async def cluster(control_plane: ControlPlane) -> AsyncIterator[Cluster]:
 async def gateway(cluster: Cluster, kubeconfig: Path | None = None) -> AsyncIterator[KubernetesEngine]:
     settings = replace(cluster.settings, kubeconfig=kubeconfig or cluster.settings.kubeconfig)
     engine = await KubernetesEngine.connect(settings, cluster.archive)
-    running = asyncio.create_task(engine.run())
-    try:
+    async with running(engine):
         await until(lambda: not engine.problem)
         yield engine
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await engine.close()
 
 
 @pytest.fixture
@@ -125,12 +121,6 @@ async def engine(cluster: Cluster) -> AsyncIterator[KubernetesEngine]:
         async with asyncio.timeout(10):
             while not await cluster.is_empty():
                 await asyncio.sleep(0.05)
-
-
-async def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 def accepted(cluster: Cluster, request_id: str = "", **fields: Any) -> AcceptedJob:

@@ -55,14 +55,9 @@ class World:
     async def gateway(self, lost_after: float = 0.0) -> AsyncIterator[KubernetesEngine]:
         settings = KubernetesSettings(queues={"gpu": {"gpu": "true"}}, lost_after=lost_after)
         engine = KubernetesEngine(settings, self.archive, self.connect())
-        running = asyncio.create_task(engine.run())
-        try:
+        async with running(engine):
             await until(lambda: not engine.problem)
             yield engine
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            await engine.close()
 
     @property
     def jobs_left(self) -> list[str]:
@@ -82,6 +77,18 @@ async def open_world() -> AsyncIterator[World]:
                 f"{CLASSES}/{name}", {"metadata": {"name": name, "labels": labels}, "value": value}
             )
         yield World(server, lambda: Kube(kube._sessions.access))
+
+
+@contextlib.asynccontextmanager
+async def running(engine: KubernetesEngine) -> AsyncIterator[None]:
+    """Run an engine, and close it at the end of the context."""
+    task = asyncio.create_task(engine.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await engine.close()
 
 
 async def until(condition: Callable[[], object]) -> None:

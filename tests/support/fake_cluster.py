@@ -8,9 +8,10 @@ from pathlib import Path
 
 from jobworker.v1 import cluster_service_pb2, job_pb2
 from jobworker_cluster.client_certificates import ClientCertificate
+from jobworker_cluster.records import is_final
 from jobworker_gateway.archive.sqlite import SqliteArchive
 from jobworker_gateway.engine import AcceptedJob, ArchivedJob
-from jobworker_gateway.job_table import FINAL, JobTable, LiveJob
+from jobworker_gateway.job_table import JobTable, LiveJob
 from jobworker_gateway.jobs import Jobs
 from jobworkerd.errors import ClusterUnavailable, JobNotFound
 
@@ -99,7 +100,7 @@ class FakeCluster:
 
     async def put(self, job: job_pb2.Job, address: str = "", attempt: str = "") -> None:
         """Store a state of a job. A final one is archived first, as an engine does."""
-        if job.status in FINAL:
+        if is_final(job):
             await self.archive.add(ArchivedJob(job))
         reserved = job.max_cpu, job.max_memory
         self.engine.jobs.put(LiveJob(job, attempt, address, reserved=reserved))

@@ -1,13 +1,13 @@
 """Refusals of the apiserver, as clients and administrators see them."""
 
-import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from structlog.testing import capture_logs
 
+from engine_world import CLASSES, running, until
 from fake_apiserver import FakeApiserver, apiserver
 from fake_archive import FakeArchive
 from job_pods import job
@@ -24,7 +24,6 @@ from jobworker_gateway.kubernetes.settings import KubernetesSettings
 from jobworkerd import errors
 
 NAMESPACE = "/api/v1/namespaces/jobworker"
-CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 NO_RIGHT = 'pods is forbidden: User "a" cannot create resource "pods" in API group "" in the namespace "b"'
 QUOTA = 'pods "a" is forbidden: exceeded quota: q, requested: pods=1, used: pods=9, limited: pods=9'
 POLICY = 'pods "a" is forbidden: maximum memory usage per Container is 1Gi, but limit is 2Gi'
@@ -90,20 +89,15 @@ async def _running(server: FakeApiserver) -> AsyncIterator[KubernetesEngine]:
     """Run the engine of a gateway."""
     kube = Kube(Access(server.url, ssl.create_default_context()))
     engine = KubernetesEngine(KubernetesSettings(), FakeArchive(), kube)
-    running = asyncio.create_task(engine.run())
-    try:
+    async with running(engine):
         yield engine
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await engine.close()
 
 
 @pytest.fixture
 async def engine(server: FakeApiserver) -> AsyncIterator[KubernetesEngine]:
     """The engine of a gateway whose watches have begun."""
     async with _running(server) as engine:
-        await _until(lambda: not engine.problem)
+        await until(lambda: not engine.problem)
         yield engine
 
 
@@ -161,9 +155,9 @@ async def test_a_watch_that_is_refused_is_in_the_log_and_its_return_as_well(serv
     server.refusals[f"GET {NAMESPACE}/pods"] = [(403, refusal)]
     with capture_logs() as lines:
         async with _running(server):
-            await _until(lambda: lines)
+            await until(lambda: lines)
             del server.refusals[f"GET {NAMESPACE}/pods"]
-            await _until(lambda: len(lines) > 1)
+            await until(lambda: len(lines) > 1)
     first, second = lines
     assert (first["event"], first["reason"]) == ("cluster refuses the gateway", refusal)
     assert second["event"] == "cluster reachable again"
@@ -175,16 +169,10 @@ async def test_an_apiserver_that_starts_can_lack_the_rights_for_some_time(
     server.refusals[f"GET {NAMESPACE}/pods"] = [(403, NO_RIGHT)]
     server.refusals[f"POST {NAMESPACE}/secrets"] = [(403, NO_RIGHT)]
     server.cut()
-    await _until(lambda: engine.problem)
+    await until(lambda: engine.problem)
     with pytest.raises(errors.ClusterUnavailable, match="forbidden"):
         await engine.submit(AcceptedJob(job(), REQUEST, "hash"))
-    await _until(lambda: engine._problems._since)
+    await until(lambda: engine._problems._since)
     monkeypatch.setattr(problems, "_START_SECONDS", 0.0)
     with pytest.raises(errors.ClusterRefused, match="forbidden"):
         await engine.submit(AcceptedJob(job(), REQUEST, "hash"))
-
-
-async def _until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)

@@ -10,7 +10,19 @@ from datetime import UTC, datetime
 import pytest
 import structlog
 
-from engine_world import CLASSES, LEASES, NEW, PODS, SECRETS, World, accepted, open_world, status, until
+from engine_world import (
+    CLASSES,
+    LEASES,
+    NEW,
+    PODS,
+    SECRETS,
+    World,
+    accepted,
+    open_world,
+    running,
+    status,
+    until,
+)
 from job_pods import job, pod_item, ran, secret_item
 from jobworker.v1 import job_pb2
 from jobworker_cluster import job_secrets, names, pods, trace_headers
@@ -216,16 +228,11 @@ async def test_no_pod_is_missing_before_all_are_listed(world: World, monkeypatch
     world.server.before_get[PODS] = listed.wait
     engine = KubernetesEngine(KubernetesSettings(), world.archive, world.connect())
     monkeypatch.setattr(engine._timeouts, "due", tick)
-    running = asyncio.create_task(engine.run())
-    try:
+    async with running(engine):
         await until(lambda: ticks > 10)
         assert not engine._tasks._tasks
         listed.set()
         await status(engine, ONCE, RUNNING)
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await engine.close()
     assert f"GET {POD}" not in world.server.requests
 
 
@@ -704,15 +711,10 @@ async def test_the_log_tells_that_the_cluster_is_away_when_the_gateway_starts(wo
     world.server.always = 503
     engine = KubernetesEngine(KubernetesSettings(), world.archive, world.connect())
     with structlog.testing.capture_logs() as lines:
-        running = asyncio.create_task(engine.run())
-        try:
+        async with running(engine):
             await until(lambda: lines)
             world.server.always = 0
             await until(lambda: not engine.problem and len(lines) > 1)
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            await engine.close()
     assert [line["event"] for line in lines] == ["cluster not reachable", "cluster reachable again"]
 
 

@@ -8,7 +8,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from jobworker.v1 import job_pb2, job_watch_pb2
-from jobworker_gateway.job_table import FINAL, JobTable, LiveJob
+from jobworker_cluster.records import is_final
+from jobworker_gateway.job_table import JobTable, LiveJob
 from jobworkerd.protocol.waiters import Waiters
 
 _MAX_CHANGES = 10_000
@@ -74,7 +75,7 @@ class ChangeFeed:
         A slow gateway can create a Pod for a job that another one has archived.
         """
         former = self._changes.get((live.job.id, False))
-        if former and (former.job == live.job or (former.job.status in FINAL and not live.final)):
+        if former and (former.job == live.job or (is_final(former.job) and not live.final)):
             return
         if (live.job.id, True) in self._changes:
             return

@@ -7,15 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from jobworker.v1 import job_pb2
-
-FINAL = frozenset(
-    {
-        job_pb2.JOB_STATUS_COMPLETED,
-        job_pb2.JOB_STATUS_FAILED,
-        job_pb2.JOB_STATUS_STOPPED,
-        job_pb2.JOB_STATUS_LOST,
-    }
-)
+from jobworker_cluster.records import is_final
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class LiveJob:
     @property
     def final(self) -> bool:
         """Whether the job has ended and is in the archive."""
-        return self.job.status in FINAL
+        return is_final(self.job)
 
 
 class JobTable:

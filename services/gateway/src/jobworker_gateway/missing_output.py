@@ -3,7 +3,7 @@
 import grpc
 
 from jobworker.v1 import job_output_pb2, job_pb2, job_service_pb2
-from jobworker_gateway.job_table import FINAL
+from jobworker_cluster.records import is_final
 from jobworker_gateway.node_errors import NodeError
 from jobworkerd.errors import NodeUnreachable
 
@@ -12,7 +12,7 @@ Response = job_service_pb2.GetJobsStreamResponse
 
 def has_log(job: job_pb2.Job) -> bool:
     """Return whether the node of a job has its output. Only a job that has started has some."""
-    if job.status in FINAL:
+    if is_final(job):
         return bool(job.node) and job.HasField("start_time")
     return job.status == job_pb2.JOB_STATUS_RUNNING
 
@@ -36,7 +36,7 @@ def reason(job: job_pb2.Job, error: NodeError | NodeUnreachable) -> str:
     """Return why the output of a job is missing after an error of its node; empty if it may be there."""
     if isinstance(error, NodeUnreachable):
         return lost(job) if job.status == job_pb2.JOB_STATUS_LOST else ""
-    is_removed = error.status.code is grpc.StatusCode.NOT_FOUND and job.status in FINAL
+    is_removed = error.status.code is grpc.StatusCode.NOT_FOUND and is_final(job)
     return removed(job) if is_removed else ""
 
 

@@ -12,8 +12,9 @@ from typing import Final
 import grpc
 
 from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_cluster.records import is_final
 from jobworker_gateway import missing_output
-from jobworker_gateway.job_table import FINAL, LiveJob
+from jobworker_gateway.job_table import LiveJob
 from jobworker_gateway.jobs import Jobs
 from jobworker_gateway.losses import Losses
 from jobworker_gateway.missing_output import has_log
@@ -281,7 +282,7 @@ class Relay:
     async def _current(self, job: job_pb2.Job) -> job_pb2.Job:
         """Return a job without waiting for its end, for the state that its node has sent."""
         live = await self._jobs.get(job.id)
-        if live.final or job.status not in FINAL:
+        if live.final or not is_final(job):
             return live.job if live.final else job
         return await self._jobs.ended_within(job.id, _RECORD_SECONDS) or live.job
 

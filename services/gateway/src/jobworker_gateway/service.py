@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from jobworker.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, job_watch_pb2
+from jobworker_cluster.records import is_final
 from jobworker_gateway.attach_relay import AttachRelay
 from jobworker_gateway.change_feed import ChangeFeed
 from jobworker_gateway.creation import Creation
 from jobworker_gateway.job_control import JobControl
-from jobworker_gateway.job_table import FINAL
 from jobworker_gateway.jobs import Jobs
 from jobworker_gateway.listing import read_page
 from jobworker_gateway.node_connections import NodeConnections
@@ -126,7 +126,7 @@ class GatewayJobService(job_service_pb2_grpc.JobServiceServicer):
                 while not live.final:
                     live = await self._jobs.changed(live)
         job = await self._control.current(live, self._subject(context))
-        return job_service_pb2.WaitJobResponse(job=job, done=job.status in FINAL)
+        return job_service_pb2.WaitJobResponse(job=job, done=is_final(job))
 
     async def StopJob(
         self, request: job_service_pb2.StopJobRequest, context: Context

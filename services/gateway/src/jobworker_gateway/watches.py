@@ -6,9 +6,9 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from jobworker.v1 import job_pb2, job_watch_pb2
+from jobworker_cluster.records import is_final
 from jobworker_gateway.change_feed import Change, ChangeFeed
 from jobworker_gateway.job_filter import matches, matches_with_any_status
-from jobworker_gateway.job_table import FINAL
 from jobworker_gateway.jobs import Jobs
 from jobworker_gateway.listing import read_page
 from jobworkerd.errors import JobNotFound
@@ -49,7 +49,7 @@ class Watch(WatchCall[Change]):
         left = self._request.max_final_jobs
         async for page in self._named_jobs(context) if self._ids else self._listed_jobs():
             for job in page:
-                if job.status in FINAL:
+                if is_final(job):
                     if left == 0:
                         continue
                     left = None if left is None else left - 1
@@ -85,7 +85,7 @@ class Watch(WatchCall[Change]):
             if not page.next_before:
                 return
             request = replace(request, before=page.next_before)
-            left = None if left is None else left - sum(job.status in FINAL for job in page.jobs)
+            left = None if left is None else left - sum(is_final(job) for job in page.jobs)
 
     async def _next_changes(self) -> Sequence[Change]:
         return self._feed.since(self._revision, _CHANGES)
@@ -109,7 +109,7 @@ class Watch(WatchCall[Change]):
         """Return whether the snapshot had a newer state of a job."""
         if job.id not in self._ended:
             return False
-        if job.status in FINAL:
+        if is_final(job):
             self._ended.discard(job.id)
             return False
         return True
