@@ -138,6 +138,18 @@ async def test_number_of_retries_is_bounded(cli: Cli, server: FakeServer) -> Non
     assert len(server.refusals["GetJob"]) == 50 - 1 - len(RetryPolicy().call_backoff)
 
 
+async def test_a_job_that_may_exist_is_created_again_with_its_request_id(
+    cli: Cli, server: FakeServer
+) -> None:
+    message = "the cluster is not available; retry"
+    away = Refusal(UNAVAILABLE, message, "CLUSTER_UNAVAILABLE")
+    server.refusals["CreateJob"] = [away] * 50
+    result = await cli("create", "--request-id", "again", "true")
+    assert result.code == 1
+    hint = "hint: the job may have started; repeat the command with --request-id again"
+    assert result.stderr.splitlines() == [f"error: {message} (CLUSTER_UNAVAILABLE)", hint]
+
+
 async def test_call_times_out(cli: Cli, server: FakeServer) -> None:
     async def never(_: object) -> object:
         return await asyncio.Event().wait()

@@ -9,7 +9,7 @@ from jobworker_cli.render.error_messages import to_cli_error
 from jobworker_cli.render.formats import print_job
 from jobworker_cli.settings.limit_options import given_limits
 from jobworker_cli.settings.options import JobOptions, NetworkName, environment_variables, key_values
-from jobworker_client import Client, DeadlineExceeded, Job
+from jobworker_client import Client, ClusterUnavailable, ConnectionLost, DeadlineExceeded, Job
 
 __all__ = ["create", "create_and_print", "create_request"]
 
@@ -24,10 +24,10 @@ async def create_and_print(client: Client, request: job_service_pb2.CreateJobReq
 
 
 async def create(client: Client, request: job_service_pb2.CreateJobRequest) -> Job:
-    """Create a job; the error of a timeout has the request id, because the job may exist nevertheless."""
+    """Create a job. An error has the request id if the job may exist nevertheless."""
     try:
         return await client.create_from(request)
-    except DeadlineExceeded as error:
+    except (ClusterUnavailable, ConnectionLost, DeadlineExceeded) as error:
         hint = f"the job may have started; repeat the command with --request-id {request.request_id}"
         raise to_cli_error(error, hint=hint) from error
 
