@@ -39,7 +39,6 @@ def a_pod(uid: str = "uid-1", attempt: int = 1) -> JobPod:
         attempt=attempt,
         secret="secret-1",
         secret_uid="",
-        request_hash="",
         gateway="",
         initial=initial,
         node="host1",

@@ -93,6 +93,23 @@ async def test_a_job_is_archived_before_it_leaves_the_cluster(world: World) -> N
     assert not world.jobs_left
 
 
+@pytest.mark.parametrize("has_seen_the_secret", [True, False])
+@pytest.mark.parametrize(("request_id", "archived"), [("r", "a-hash"), ("", "")])
+async def test_a_reader_of_pods_cannot_test_guesses_of_the_environment(
+    world: World, request_id: str, archived: str, *, has_seen_the_secret: bool
+) -> None:
+    """The hash of the request is for retries only, so only the Secret and then the archive have it."""
+    async with world.gateway() as engine:
+        await engine.submit(accepted(ONCE, request_id, "a-hash"))
+        await until(lambda: ONCE.id in engine._state.secrets)
+        assert "a-hash" not in json.dumps(world.server.objects[POD])
+        if not has_seen_the_secret:
+            engine._state.secrets.clear()
+        await world.change(ONCE, record=ran(ONCE, COMPLETED), phase="Succeeded")
+        await until(lambda: not world.jobs_left)
+    assert world.archive.rows[ONCE.id].request_hash == archived
+
+
 async def test_a_job_keeps_the_trace_of_the_first_of_several_equal_requests(world: World) -> None:
     first, second = (TraceContext(f"00-{digit * 32}-{digit * 16}-01", "a=1") for digit in "12")
     async with world.gateway() as engine:

@@ -38,6 +38,8 @@ STOP_GRACE_PERIOD = f"{PREFIX}/stop-grace-period"
 
 QUEUE_TIMED_OUT = f"{PREFIX}/queue-timed-out"
 REQUEST_HASH = f"{PREFIX}/request-sha256"
+"""Annotation of a Secret: a hash of the request, which includes its environment."""
+
 GATEWAY = f"{PREFIX}/gateway"
 """Annotation of a Pod: the process of the gateway that created it, and that removes it before others do."""
 

@@ -44,7 +44,6 @@ class JobPod:
     attempt: int
     secret: str
     secret_uid: str
-    request_hash: str
     gateway: str
     initial: job_pb2.Job
     record: job_pb2.Job | None = None
@@ -138,7 +137,6 @@ def read(pod: Json) -> JobPod:
             attempt=int(annotations[names.ATTEMPT]),
             secret=_secret(spec),
             secret_uid=annotations.get(names.SECRET_UID, ""),
-            request_hash=annotations.get(names.REQUEST_HASH, ""),
             gateway=annotations.get(names.GATEWAY, ""),
             initial=_initial(metadata["name"], annotations[names.JOB]),
             record=records.decode(record) if record else None,
@@ -178,7 +176,11 @@ def examine(pod: Json) -> JobPod | DamagedPod:
 
 
 def build(plan: PodPlan) -> Json:
-    """Return the Pod of an attempt. Its Secret must exist, because the Pod is the permission to read it."""
+    """Return the Pod of an attempt. Its Secret must exist, because the Pod is the permission to read it.
+
+    More programs can read Pods than Secrets. So a Pod has nothing that depends on the environment of the
+    job, also no hash, with which they could test guesses.
+    """
     secret, job, request = plan.secret, plan.secret.job, plan.secret.request
     amounts = {"cpu": f"{job.max_cpu * 10}m", "memory": f"{job.max_memory}Mi"}
     grace = math.ceil(request.stop_grace_period.ToNanoseconds() / 1e9) + _MARGIN_SECONDS
@@ -198,7 +200,6 @@ def build(plan: PodPlan) -> Json:
                 names.OWNER: job.owner,
                 names.ATTEMPT: str(plan.attempt),
                 names.SECRET_UID: secret.uid,
-                names.REQUEST_HASH: secret.request_hash,
                 names.GATEWAY: plan.gateway,
             },
             "finalizers": [names.RECORD],

@@ -50,6 +50,14 @@ class Attempts:
         selection = Selection(secrets(self.namespace), labels=f"{names.JOB_ID}={job_id}")
         return next(map(job_secrets.examine, (await self.kube.list(selection)).items), None)
 
+    async def request_hash(self, pod: JobPod) -> str:
+        """Return the hash of the request in the Secret of a Pod; empty if the Secret is gone."""
+        try:
+            secret = job_secrets.read(await self.kube.get(secrets(self.namespace), pod.secret))
+        except (NotFound, InvalidSecret):
+            return ""
+        return secret.request_hash if secret.uid == pod.secret_uid else ""
+
     async def create(self, secret: JobSecret) -> JobPod:
         """Create the next Pod of a job, and return it or the one that another gateway created.
 
@@ -116,7 +124,8 @@ class Attempts:
     ) -> job_pb2.Job:
         # A result that the node has reported is true, whatever happened to the Pod later.
         final = known if records.is_final(known) else lost
-        archived = await self.archive.add(ArchivedJob(final, secret.request_key, secret.request_hash))
+        request_hash = secret.request_hash if secret.request_key else ""
+        archived = await self.archive.add(ArchivedJob(final, secret.request_key, request_hash))
         await self._clear(secret)
         return archived
 

@@ -22,6 +22,7 @@ class SeenSecret:
 
     name: str
     uid: str
+    request_hash: str = ""
 
 
 class ClusterState:
@@ -189,4 +190,5 @@ def _seen_secret(item: Json) -> tuple[str, SeenSecret] | None:
     if not job_id:
         structlog.get_logger().warning("secret ignored", name=metadata["name"])
         return None
-    return job_id, SeenSecret(metadata["name"], metadata["uid"])
+    request_hash = (metadata.get("annotations") or {}).get(names.REQUEST_HASH, "")
+    return job_id, SeenSecret(metadata["name"], metadata["uid"], request_hash)

@@ -174,13 +174,13 @@ class KubernetesEngine:
         pod = self._state.pods.get(record.id)
         if pod is None or (pod.uid, pod.attempt) != (live.attempt_uid, record.attempt):
             return None
-        if pod.initial.retry_on_lost:
-            # No attempt follows a stopped one. This fails if another attempt has begun.
-            with self._errors():
+        with self._errors():
+            if pod.initial.retry_on_lost:
+                # No attempt follows a stopped one. This fails if another attempt has begun.
                 pod = await self._attempts.annotate(pod, pod.stop_notes(subject, None))
             if pod is None:
                 return None
-        ended = await self._finalizer.end(pod if pod.final else replace(pod, record=record))
+            ended = await self._finalizer.end(pod if pod.final else replace(pod, record=record))
         # The client does not wait until the job has left the cluster, which may not answer.
         if ended:
             self._removals.schedule(record.id)

@@ -72,6 +72,7 @@ class Finalizer:
 
         Raises:
             ClusterUnavailable: the archive does not answer.
+            KubeError: the cluster does not answer, and this gateway has not seen the Secret of the job yet.
         """
         match decisions.decide(pod, time_now.timestamp(), node_gone=False):
             case Archive(job=job):
@@ -116,13 +117,22 @@ class Finalizer:
     async def _store(self, pod: JobPod, job: job_pb2.Job) -> job_pb2.Job:
         """Archive a final record, and return the one that the archive has then."""
         key = names.key_of_secret(pod.secret)
-        archived = await self.attempts.archive.add(ArchivedJob(job, key, pod.request_hash))
+        request_hash = await self._request_hash(pod) if key else ""
+        archived = await self.attempts.archive.add(ArchivedJob(job, key, request_hash))
         if self.state.is_final(pod.job_id):  # since the archive was asked
             return archived
         self.state.finish(archived)
         status = job_pb2.JobStatus.Name(archived.status).removeprefix("JOB_STATUS_").lower()
         self.log.info("job ended", job_id=pod.job_id, status=status, node=archived.node, owner=archived.owner)
         return archived
+
+    async def _request_hash(self, pod: JobPod) -> str:
+        """Return the hash of the request of a job. If its Secret is gone, the archive has the job already."""
+        seen = self.state.secrets.get(pod.job_id)
+        if seen and seen.uid == pod.secret_uid:
+            return seen.request_hash
+        # The watch of the Secrets can be slower than that of the Pods.
+        return await self.attempts.request_hash(pod)
 
     async def _remove(self, pod: JobPod) -> None:
         """Remove an archived job from the cluster. The gateway that created the Pod is the first to do so."""
