@@ -5,7 +5,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from job_pods import accepted, job, pod, pod_item, ran
 from jobworker.v1 import job_pb2
-from jobworker_cluster import job_secrets, names, pods
+from jobworker_cluster import job_secrets, names, pods, records
 from jobworker_cluster.job_secrets import InvalidSecret
 from jobworker_cluster.pods import InvalidPod, PodPlan
 
@@ -84,7 +84,14 @@ def test_the_record_of_the_node_is_final_or_not() -> None:
 
 @pytest.mark.parametrize(
     ("annotation", "value"),
-    [(names.JOB, "?"), (names.RECORD, "?"), (names.ATTEMPT, "one"), (names.JOB, None)],
+    [
+        (names.JOB, "?"),
+        (names.RECORD, "?"),
+        (names.ATTEMPT, "one"),
+        (names.ATTEMPT, "0"),
+        (names.ATTEMPT, str(2**31)),
+        (names.JOB, None),
+    ],
 )
 def test_a_pod_of_another_program_is_invalid(annotation: str, value: Any) -> None:
     item = pod_item(job())
@@ -92,6 +99,18 @@ def test_a_pod_of_another_program_is_invalid(annotation: str, value: Any) -> Non
     if value is None:
         del item["metadata"]["annotations"][annotation]
     with pytest.raises(InvalidPod, match="Pod job-"):
+        pods.read(item)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [(job(2), "not the record of this job"), (job(owner="CN=eve,OU=Admin"), "the record of another owner")],
+)
+def test_a_pod_with_the_record_of_another_job_is_invalid(changed: job_pb2.Job, why: str) -> None:
+    """An agent can change the annotations of the Pods on its node."""
+    item = pod_item(job())
+    item["metadata"]["annotations"][names.JOB] = records.encode(changed)
+    with pytest.raises(InvalidPod, match=why):
         pods.read(item)
 
 

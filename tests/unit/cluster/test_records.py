@@ -1,4 +1,5 @@
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from job_pods import job, ran
 from jobworker.v1 import job_pb2
@@ -40,3 +41,21 @@ def test_an_update_of_limits_shows_until_the_node_has_the_last_word(
 def test_other_text_is_not_a_record(text: str) -> None:
     with pytest.raises(InvalidRecord):
         records.decode(text)
+
+
+@pytest.mark.parametrize("name", ["create_time", "start_time", "end_time", "memory_high_lift_time"])
+@pytest.mark.parametrize(("seconds", "nanos"), [(-1, 0), (2**62, 0), (9_223_372_037, 0), (0, -1), (0, 10**9)])
+def test_a_time_that_no_program_can_show_is_refused(name: str, seconds: int, nanos: int) -> None:
+    found = job()
+    getattr(found, name).CopyFrom(Timestamp(seconds=seconds, nanos=nanos))
+    with pytest.raises(InvalidRecord, match=f"{name} is out of range"):
+        records.decode(records.encode(found))
+
+
+@pytest.mark.parametrize("name", ["timeout", "stop_grace_period", "queue_timeout"])
+@pytest.mark.parametrize("seconds", [-1, 2**62])
+def test_a_duration_that_no_program_can_show_is_refused(name: str, seconds: int) -> None:
+    found = job()
+    getattr(found, name).seconds = seconds
+    with pytest.raises(InvalidRecord, match=f"{name} is out of range"):
+        records.decode(records.encode(found))

@@ -25,7 +25,7 @@ from engine_world import (
 )
 from job_pods import job, pod_item, ran, secret_item
 from jobworker.v1 import job_pb2
-from jobworker_cluster import job_secrets, names, pods, trace_headers
+from jobworker_cluster import job_secrets, names, pods, records, trace_headers
 from jobworker_cluster.kube_errors import Conflict
 from jobworker_cluster.pods import JobPod
 from jobworker_gateway.engine import ArchivedJob
@@ -144,6 +144,35 @@ async def test_a_job_whose_node_has_no_room_is_in_the_queue(world: World) -> Non
         assert waiting.node == "node-1"
         await world.change(ONCE, record=ran(ONCE, RUNNING), phase="Running")
         assert not (await status(engine, ONCE, RUNNING)).queue_reason
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {names.JOB: records.encode(job(2)), names.RECORD: records.encode(ran(job(2), COMPLETED))},
+        {names.ATTEMPT: str(2**31)},
+    ],
+)
+async def test_an_agent_that_an_attacker_controls_affects_no_other_job(
+    world: World, forged: dict[str, str]
+) -> None:
+    other = job(2)
+    await world.start(other, node="node-2", record=ran(other, RUNNING))
+    await world.start(ONCE, node="node-1", record=ran(ONCE, RUNNING))
+    async with world.gateway() as engine:
+        await status(engine, other, RUNNING)
+        await status(engine, ONCE, RUNNING)
+        item = world.server.objects[POD]
+        item["metadata"]["annotations"] |= forged
+        await world.server.put(POD, item)
+        last = job(3)
+        await world.start(last, node="node-1", record=ran(last, RUNNING))
+        await status(engine, last, RUNNING)
+        await until(lambda: ONCE.id in world.archive.rows)
+        live = engine.jobs.get(other.id)
+        assert live
+        assert (live.job.status, live.job.node) == (RUNNING, "node-2")
+    assert list(world.archive.rows) == [ONCE.id]
 
 
 async def test_no_status_is_final_while_the_archive_does_not_answer(world: World) -> None:

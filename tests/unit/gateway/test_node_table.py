@@ -1,7 +1,10 @@
 """The silence of nodes, by the clock of the gateway."""
 
+from typing import Any
+
 import pytest
 
+from jobworker_cluster import names
 from jobworker_cluster.kube import Json
 from jobworker_gateway.kubernetes.allocations import Allocations
 from jobworker_gateway.kubernetes.nodes import NodeTable, read_node
@@ -73,3 +76,29 @@ def test_a_silent_node_has_an_agent_and_no_kubelet(reason: str, message: str, sh
     node = read_node({"metadata": {"name": "node-1"}, "status": {"conditions": [condition]}})
     assert not node.ready
     assert node.conditions[0].message.startswith(shown)
+
+
+def node(name: str, **status: Any) -> Json:
+    return {"metadata": {"name": name, "annotations": {names.ADDRESS: "192.0.2.1:50051"}}, "status": status}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"allocatable": {"cpu": "9E"}},
+        {"allocatable": {"pods": "3e9"}},
+        {"allocatable": {"memory": "9223372036854775807Gi"}},
+        {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "0000-01-01T00:00:00Z"}]},
+        {"conditions": [{"type": "Ready"}]},
+        {"conditions": [{"type": "Ready", "status": "True", "message": "x" * 20_000}]},
+    ],
+)
+def test_a_node_with_values_that_no_agent_writes_is_ignored(status: dict[str, Any]) -> None:
+    nodes = NodeTable(Allocations(), 25.0)
+    nodes.replace([node("hostile", **status), node("honest")])
+    assert list(nodes) == ["honest"]
+    nodes.put(node("honest", **status))
+    nodes.replace([node("hostile", **status), node("honest", **status)])
+    assert nodes.address("honest") == "192.0.2.1:50051"
+    nodes.replace([node("hostile", **status)])
+    assert not list(nodes)

@@ -386,6 +386,40 @@ async def test_limits_are_changed_at_the_node_and_in_the_record(
     assert cluster.engine.updated == [changed]
 
 
+async def test_a_node_cannot_change_the_record_of_another_job(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService
+) -> None:
+    """An attacker can control a host, and answer what it wants."""
+    await cluster.put(RUNNING)
+    other, late = job(job_id(1), node="one", max_cpu=10), job(ID, node="one")
+    late.start_time.seconds = 2**62
+    for wrong, why in ((other, "it answered for another job"), (late, "start_time is out of range")):
+        node.on("UpdateJob", answer(job_service_pb2.UpdateJobResponse(job=wrong)))
+        node.on("GetJob", answer(job_service_pb2.GetJobResponse(job=wrong)))
+        with pytest.raises(errors.NodeUnreachable, match=why):
+            await service.UpdateJob(job_service_pb2.UpdateJobRequest(id=ID), Call().context)
+        assert await get(service) == RUNNING
+    assert not cluster.engine.updated
+
+
+@pytest.mark.parametrize("size", [0, 100_000])
+async def test_a_node_cannot_make_a_list_fail(
+    cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService, size: int
+) -> None:
+    """The answer of the node is too large for a list, or not a message."""
+    await cluster.put(RUNNING)
+
+    async def get_job(context: Context) -> None:
+        await context.read()
+        large = job_service_pb2.GetJobResponse(job=RUNNING)
+        large.job.queue_reason = "x" * size
+        await context.write(large.SerializeToString() if size else b"?")
+
+    node.on("GetJob", get_job)
+    request = job_service_pb2.ListJobsRequest(live_usage=True)
+    assert list((await service.ListJobs(request, Call().context)).jobs) == [RUNNING]
+
+
 async def test_a_node_that_does_not_answer_a_change_of_limits_is_unreachable(
     cluster: FakeCluster, node: ScriptedNode, service: GatewayJobService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

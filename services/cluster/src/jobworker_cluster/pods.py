@@ -16,6 +16,8 @@ _MARGIN_SECONDS = 10
 _UNREACHABLE_SECONDS = 5
 """Time after which the Pods of an unreachable node are deleted."""
 
+_MAX_ATTEMPT = 2**31 - 1
+
 
 class InvalidPod(ValueError):
     """Raised for a Pod that has the label of a job, but other parts are missing or malformed.
@@ -120,8 +122,10 @@ class PodPlan:
 def read(pod: Json) -> JobPod:
     """Return the attempt in a Pod.
 
+    The agent of the node can change all annotations, and an attacker can control it.
+
     Raises:
-        InvalidPod: a part is missing or malformed.
+        InvalidPod: a part is missing or malformed, or the Pod is not that of its job.
     """
     metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
     annotations = metadata.get("annotations") or {}
@@ -134,11 +138,11 @@ def read(pod: Json) -> JobPod:
             name=metadata["name"],
             uid=metadata["uid"],
             version=int(metadata["resourceVersion"]),
-            attempt=int(annotations[names.ATTEMPT]),
+            attempt=_attempt(annotations[names.ATTEMPT]),
             secret=_secret(spec),
             secret_uid=annotations.get(names.SECRET_UID, ""),
             gateway=annotations.get(names.GATEWAY, ""),
-            initial=_initial(metadata["name"], annotations[names.JOB]),
+            initial=_initial(metadata, annotations[names.JOB]),
             record=records.decode(record) if record else None,
             node=spec.get("nodeName") or "",
             phase=status.get("phase") or "Pending",
@@ -234,12 +238,32 @@ def build(plan: PodPlan) -> Json:
     }
 
 
-def _initial(pod_name: str, text: str) -> job_pb2.Job:
+def _initial(metadata: Json, text: str) -> job_pb2.Job:
+    """Return the initial record, if it is that of the name and the labels, which agents cannot change.
+
+    Otherwise, an agent could end the job of another node, or give its job to another owner.
+
+    Raises:
+        ValueError: it is that of another job or owner.
+    """
     initial = records.decode(text)
     # An empty text and one from another Pod are records, too.
-    if pod_name != names.pod_name(initial.id):
+    if metadata["name"] != names.pod_name(initial.id):
         raise ValueError(f"{names.JOB} is not the record of this job")
+    if (metadata.get("labels") or {}).get(names.OWNER) != names.owner_label(initial.owner):
+        raise ValueError(f"{names.JOB} is the record of another owner")
     return initial
+
+
+def _attempt(text: str) -> int:
+    """Return the number of an attempt.
+
+    Raises:
+        ValueError: it is not a number, or does not fit into a record.
+    """
+    if not 0 < (number := int(text)) <= _MAX_ATTEMPT:
+        raise ValueError(f"attempt {number} is out of range")
+    return number
 
 
 def _final_record(annotations: Mapping[str, str]) -> job_pb2.Job | None:

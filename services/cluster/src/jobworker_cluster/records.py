@@ -3,8 +3,10 @@
 import base64
 import binascii
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from jobworker.v1 import job_pb2, job_service_pb2
 
@@ -33,6 +35,16 @@ A final record has the last limits.
 """
 
 
+_TIMES = ("create_time", "start_time", "end_time", "memory_high_lift_time")
+_DURATIONS = ("timeout", "stop_grace_period", "queue_timeout")
+
+_LAST_SECOND = 2**63 // 10**9 - 1
+"""The archive stores nanoseconds in 64 bits, up to the year 2262."""
+
+_MAX_SECONDS = 315_576_000_000
+"""The longest google.protobuf.Duration."""
+
+
 class InvalidRecord(ValueError):
     """Raised for a text that is not a record."""
 
@@ -51,12 +63,30 @@ def decode(text: str) -> job_pb2.Job:
     """Return the job in an annotation.
 
     Raises:
-        InvalidRecord: the text is not from `encode`.
+        InvalidRecord: the text is not from `encode`, or a time is out of range.
     """
     try:
-        return job_pb2.Job.FromString(base64.b64decode(text, validate=True))
+        job = job_pb2.Job.FromString(base64.b64decode(text, validate=True))
     except (binascii.Error, DecodeError, ValueError) as error:
         raise InvalidRecord(f"not a job in base64: {error}") from error
+    check(job)
+    return job
+
+
+def check(job: job_pb2.Job) -> None:
+    """Check the times in a record of a node, so that no program fails that reads them.
+
+    Raises:
+        InvalidRecord: a time is out of range.
+    """
+    for name in _TIMES:
+        time: Timestamp = getattr(job, name)
+        if not 0 <= time.nanos < 10**9 or not 0 <= time.seconds <= _LAST_SECOND:
+            raise InvalidRecord(f"{name} is out of range")
+    for name in _DURATIONS:
+        duration: Duration = getattr(job, name)
+        if not 0 <= duration.nanos < 10**9 or not 0 <= duration.seconds <= _MAX_SECONDS:
+            raise InvalidRecord(f"{name} is out of range")
 
 
 def strip(job: job_pb2.Job) -> job_pb2.Job:

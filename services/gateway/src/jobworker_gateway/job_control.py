@@ -1,11 +1,13 @@
 """Stops, changes and deletes jobs: at their nodes while they run, and in the cluster otherwise."""
 
 import contextlib
+from typing import TypeAlias
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from jobworker.v1 import job_pb2, job_service_pb2
+from jobworker_cluster import records
 from jobworker_gateway.change_feed import ChangeFeed
 from jobworker_gateway.engine import check_complete
 from jobworker_gateway.job_table import LiveJob
@@ -32,10 +34,22 @@ _USAGE_SECONDS = 2.0
 _RECORD_SECONDS = 2.0
 """Time between the end of a job on its node and its record in the archive."""
 
+_USAGE_BYTES = 8 * 1024
+"""Size that the usage adds to a record at most. Without a bound, the host of one job could make lists of all
+jobs larger than a response can be.
+"""
+
 _DELETE_SECONDS = 10.0
 
 _UPDATE_SECONDS = 30.0
 """For a lower limit of the memory, the kernel can have to reclaim memory first."""
+
+
+_Response: TypeAlias = (
+    type[job_service_pb2.GetJobResponse]
+    | type[job_service_pb2.StopJobResponse]
+    | type[job_service_pb2.UpdateJobResponse]
+)
 
 
 class JobControl:
@@ -53,11 +67,11 @@ class JobControl:
         request = job_service_pb2.GetJobRequest(id=live.job.id)
         try:
             answer = await self._call("GetJob", request, live, subject, _USAGE_SECONDS)
+            job = _answered(job_service_pb2.GetJobResponse, answer, live)
         except (NodeError, NodeUnreachable):
             return live.job
-        job = job_service_pb2.GetJobResponse.FromString(answer).job
         if job.status == job_pb2.JOB_STATUS_RUNNING:
-            return job
+            return job if job.ByteSize() <= live.job.ByteSize() + _USAGE_BYTES else live.job
         # It has just ended. Only the record of the cluster is final.
         return await self._jobs.ended_within(live.job.id, _RECORD_SECONDS) or live.job
 
@@ -82,7 +96,7 @@ class JobControl:
         while not live.final:
             if live.job.status == job_pb2.JOB_STATUS_RUNNING:
                 answer = await self._change("StopJob", request, live, subject, seconds)
-                stopped = job_service_pb2.StopJobResponse.FromString(answer).job
+                stopped = _answered(job_service_pb2.StopJobResponse, answer, live)
                 if ended := await self._jobs.ended_within(request.id, _RECORD_SECONDS):
                     return ended
                 if ended := await self._jobs.engine.end(live, stopped, subject):
@@ -119,7 +133,7 @@ class JobControl:
                 )
                 raise LimitUnavailable(name, why)
         answer = await self._change("UpdateJob", request, live, subject, _UPDATE_SECONDS)
-        updated = job_service_pb2.UpdateJobResponse.FromString(answer).job
+        updated = _answered(job_service_pb2.UpdateJobResponse, answer, live)
         # The final record has the limits of the node in any case.
         with contextlib.suppress(ClusterUnavailable, ClusterRefused, JobNotFound):
             await self._jobs.engine.update(updated)
@@ -175,3 +189,19 @@ class JobControl:
     ) -> bytes:
         async with self._nodes.open(self._jobs.node(live)) as node:
             return await node.unary(f"{_SERVICE}/{method}", request, subject, seconds)
+
+
+def _answered(kind: _Response, answer: bytes, live: LiveJob) -> job_pb2.Job:
+    """Return the job in the answer of a node, which an attacker can control.
+
+    Raises:
+        NodeUnreachable: it is another job, or not one that clients can read.
+    """
+    try:
+        job = kind.FromString(answer).job
+        records.check(job)
+    except (DecodeError, records.InvalidRecord) as error:
+        raise NodeUnreachable(live.job.node, f"its answer is invalid: {error}") from error
+    if job.id != live.job.id:
+        raise NodeUnreachable(live.job.node, "it answered for another job")
+    return job

@@ -1,9 +1,11 @@
 """The nodes of the cluster, and which of them are gone."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+
+import structlog
 
 from jobworker.v1 import cluster_service_pb2
 from jobworker_cluster import names, quantities
@@ -15,6 +17,13 @@ from jobworker_gateway.kubernetes.allocations import Allocations
 _SILENCES = frozenset({"NodeStatusUnknown", "NodeStatusNeverUpdated"})
 
 _SILENT = "the agent does not report; check jobworker-agent on the host, and its link to the API server"
+
+_MAX_BYTES = 16 * 1024
+"""Size of a node. Without a bound, one host could make a list of nodes larger than a response can be."""
+
+
+class InvalidNode(ValueError):
+    """Raised for a Node with a value that no agent writes. An attacker can control an agent."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +66,21 @@ class NodeTable(Mapping[str, cluster_service_pb2.Node]):
         return self._nodes[name].address if name in self._nodes else ""
 
     def put(self, item: Json) -> None:
-        """Store the state of a Node."""
-        self._nodes[item["metadata"]["name"]] = read_node(item)
+        """Store the state of a Node. An invalid one is ignored, so that it cannot end the gateway."""
+        if node := _read(item):
+            self._nodes[node.name] = node
 
     def remove(self, name: str) -> None:
         """Forget a Node that was deleted."""
         self._nodes.pop(name, None)
 
-    def replace(self, items: Iterable[Json]) -> None:
-        """Replace all Nodes."""
-        self._nodes = {item["metadata"]["name"]: read_node(item) for item in items}
+    def replace(self, items: Sequence[Json]) -> None:
+        """Replace all Nodes. Invalid ones keep their former state."""
+        former = self._nodes
+        listed = [item["metadata"]["name"] for item in items]
+        self._nodes = {name: former[name] for name in listed if name in former}
+        for item in items:
+            self.put(item)
 
     def put_lease(self, item: Json) -> None:
         """Note the state of a node's Lease."""
@@ -119,7 +133,29 @@ class NodeTable(Mapping[str, cluster_service_pb2.Node]):
 
 
 def read_node(item: Json) -> cluster_service_pb2.Node:
-    """Return the node in a Node object, without the allocated resources."""
+    """Return the node in a Node object, without the allocated resources.
+
+    Raises:
+        InvalidNode: a value is out of range, or too long.
+    """
+    try:
+        node = _node(item)
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+        raise InvalidNode(f"Node {item['metadata']['name']}: {error}") from error
+    if (size := node.ByteSize()) > _MAX_BYTES:
+        raise InvalidNode(f"Node {node.name}: its {size} bytes are more than {_MAX_BYTES}")
+    return node
+
+
+def _read(item: Json) -> cluster_service_pb2.Node | None:
+    try:
+        return read_node(item)
+    except InvalidNode as error:
+        structlog.get_logger().warning("node ignored", error=str(error))
+        return None
+
+
+def _node(item: Json) -> cluster_service_pb2.Node:
     metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     annotations = metadata.get("annotations") or {}
     conditions = [_condition(each) for each in status.get("conditions") or ()]
