@@ -16,6 +16,8 @@ from jobworker_dashboard.request_body import MAX_BYTES
 from jobworker_dashboard.security import HEADERS
 from served_dashboard import STREAM, TOKEN, UNARY, Served, serving
 
+DOCUMENTATION = Path(__file__).parents[3] / "docs/dashboard.md"
+
 
 def status(head: str) -> int:
     """Return the status in the head of a response."""
@@ -134,6 +136,24 @@ def test_the_service_can_have_a_descriptor_for_each_connection() -> None:
     unit = Path(__file__).parents[3] / "packaging/jobworkerd-dashboard.service"
     (limit,) = re.findall(r"^LimitNOFILE=(\d+)$", unit.read_text(), re.MULTILINE) or ["1024"]
     assert int(limit) > 2 * http_server._MAX_CONNECTIONS
+
+
+async def test_connections_have_a_bound_that_the_page_of_the_documentation_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert f"| connections of all clients | {http_server._MAX_CONNECTIONS:,} |" in DOCUMENTATION.read_text()
+    monkeypatch.setattr(http_server, "_MAX_CONNECTIONS", 3)
+    async with serving() as served:
+        idle = [await served.connection() for _ in range(2)]
+        heads = []
+        # The answer to each of them shows that the server has accepted it.
+        for reader, writer in idle:
+            writer.write(served.head("GET", "/session", connection="keep-alive"))
+            heads.append((await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)).decode())
+        heads.append((await served.http("GET", "/session"))[0])
+        for _, writer in idle:
+            writer.close()
+    assert list(map(status, heads)) == [200, 200, 503]
 
 
 async def test_large_headers_are_refused(served: Served) -> None:
