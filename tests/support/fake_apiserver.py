@@ -25,10 +25,10 @@ class FakeApiserver:
     next answers to a method and a path, such as `POST /api/v1/pods`. The last one is used again. Status 0
     accepts the request. `history` are the changes that watches can replay; `forget` makes older versions too
     old. `requests` are the methods and paths of all requests, `lists` the versions that those for lists
-    named, and `patches` the bodies of the patches. `ahead` is how many seconds the clock is ahead of that of
-    the clients. `before_get` has what happens just before an object is read. `silence` cuts the network: the
-    connections until then stay open, but requests on them get no answer. With `ends_watches`, each watch
-    ends at once.
+    of all names had, and `patches` the bodies of the patches. `ahead` is how many seconds the clock is ahead
+    of that of the clients. `before_get` has what happens just before an object is read. `silence` cuts the
+    network: the connections until then stay open, but requests on them get no answer. With `ends_watches`,
+    each watch ends at once.
     """
 
     objects: dict[str, Json] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class FakeApiserver:
         if request.path.rsplit("/", 1)[-1] not in {"pods", "secrets", "nodes", "leases", "priorityclasses"}:
             return _status(404, f"{request.path} not found")
         wanted = request.query.get("resourceVersion", "")
-        if "continue" not in request.query:
+        if "continue" not in request.query and "metadata.name" not in request.query.get("fieldSelector", ""):
             self.lists.append(wanted)
         if wanted and int(wanted) > self.version:
             return _status(504, f"Timeout: Too large resource version: {wanted}, current: {self.version}")

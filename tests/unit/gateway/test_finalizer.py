@@ -788,6 +788,22 @@ async def test_the_jobs_of_a_store_that_was_restored_are_those_of_the_backup(
         await until(lambda: not engine.jobs.get(later.id))
 
 
+async def test_a_job_of_a_backup_that_has_ended_since_then_does_not_start_again(world: World) -> None:
+    async with world.gateway() as engine:
+        await engine.submit(accepted(ONCE))
+        backup = json.dumps(world.server.objects)
+        await world.change(ONCE, record=ran(ONCE, COMPLETED), phase="Succeeded")
+        await until(lambda: not world.jobs_left and not engine.jobs.get(ONCE.id))
+        ended = world.final(ONCE)
+        world.server.objects = json.loads(backup)
+        world.server.version += 1_000
+        world.server.forget()
+        world.server.cut()
+        assert world.jobs_left
+        await until(lambda: not world.jobs_left)
+    assert world.final(ONCE) == ended
+
+
 async def test_a_gateway_that_starts_sees_all_jobs(world: World) -> None:
     jobs = [job(number) for number in range(1, 40)]
     for each in jobs:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jobworker_cluster.kube import Json, Kube
 from jobworker_cluster.kube_errors import Gone, KubeError, Refused, TooNew
@@ -99,6 +99,8 @@ class Reflector:
         self._on_problem = on_problem
         self._version = ""
         self._is_listed = False
+        self._is_unsure = False
+        """Whether the apiserver was away, so that its store can have been restored."""
         self.problem = f"{selection.resource.plural}: {NOT_LISTED}"
         self.is_refused = False
 
@@ -111,6 +113,8 @@ class Reflector:
             try:
                 if not self._is_listed:
                     yield await self._list()
+                elif self._is_unsure:
+                    await self._check_version()
                 opened_at = time.monotonic()
                 async for event in self._watch():
                     yield event
@@ -126,13 +130,26 @@ class Reflector:
                 await asyncio.sleep(self._backoff.next())
             except KubeError as error:
                 self._report(error)
+                self._is_unsure = True
                 await asyncio.sleep(self._backoff.next())
 
     async def _list(self) -> Listed:
         page = await self._kube.list(self._selection, not_older_than=self._version)
         self._succeed(page.resource_version)
-        self._is_listed = True
+        self._is_listed, self._is_unsure = True, False
         return Listed(page.items, int(page.resource_version))
+
+    async def _check_version(self) -> None:
+        """Check that the apiserver has the version of the last event.
+
+        From a later version than its own, it accepts a watch and sends nothing until it reaches the version.
+
+        Raises:
+            TooNew: its store was restored from a backup.
+        """
+        none = ",".join(filter(None, (self._selection.fields, "metadata.name=none")))
+        await self._kube.list(replace(self._selection, fields=none), not_older_than=self._version)
+        self._is_unsure = False
 
     async def _watch(self) -> AsyncIterator[Event]:
         async for kind, item in self._kube.watch(self._selection, self._version, self._watch_seconds):

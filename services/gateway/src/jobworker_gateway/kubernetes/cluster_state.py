@@ -45,7 +45,7 @@ class ClusterState:
         """The last state of Pods that have disappeared. Another Pod or the archive follows."""
 
         self.unaccepted: set[str] = set()
-        """Jobs with a Pod but without a Secret. Their Pods may be those of a slow gateway."""
+        """Jobs with a Pod that the archive may have: it has no Secret, or has come back from a backup."""
 
         self._table = table
         self._nodes = nodes
@@ -65,8 +65,10 @@ class ClusterState:
         is_restored = version < self._version
         # A change that this gateway made after the list is not in it.
         newer = {job_id for job_id, pod in self.pods.items() if pod.version > version and not is_restored}
+        # This gateway would know them. The job can have ended, and be in the archive.
+        returned = {pod.job_id for pod in found if pod.version <= self._version} - self.pods.keys()
         self._version = version
-        self.unaccepted = present - self.secrets.keys()
+        self.unaccepted = present - self.secrets.keys() | returned
         for pod in found:
             if pod.job_id not in newer:
                 self._put(pod, is_listed=True)
