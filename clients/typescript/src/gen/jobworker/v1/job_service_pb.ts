@@ -1120,7 +1120,8 @@ export const JobService: GenService<{
    * limits and removal, but not the growth of the log. It sends states, not events: a client that reads slowly gets the
    * newest state of each job. It always gets the final status, except with a filter that excludes it.
    *
-   * A cluster can have several gateways. A watch sends the removal of a job only if DeleteJob was called at its gateway.
+   * A cluster can have several gateways. A watch sends the removal of a job if DeleteJob was called at its gateway. If
+   * another one removed the job, the watch sends it only if its gateway has not seen the end of the job.
    *
    * To resume after an error, call again with the cursor of the last bookmark. There is no error for an old cursor: the
    * server sends a `reset` and a new snapshot.
@@ -1147,7 +1148,8 @@ export const JobService: GenService<{
    * message that it processed. Errors do not contain the offset because only the client knows it.
    *
    * If a cluster starts a job with `retry_on_lost` again, the log starts again at 0. A stream with output of the former
-   * attempt ends with OUT_OF_RANGE (OFFSET_OUT_OF_RANGE). Start another one at 0.
+   * attempt ends with OUT_OF_RANGE (OFFSET_OUT_OF_RANGE). Start another one at 0. A client that was not connected at that
+   * time compares `attempt` of the job (GetJob) before it resumes: the new log can have reached its offset already.
    *
    * The server sends the response headers when it accepts the request, before the first message.
    *
