@@ -48,7 +48,7 @@ class Node:
         annotations = {"job": _base64(job), "owner": OWNER, "attempt": "1"}
         metadata = {
             "name": f"job-{ID}",
-            "labels": {"jobworker.dev/job": "true"},
+            "labels": {names.JOB: "true", names.OWNER: names.owner_label(OWNER)},
             "annotations": {f"jobworker.dev/{key}": value for key, value in annotations.items()},
             "finalizers": ["jobworker.dev/record"],
         }
