@@ -62,13 +62,18 @@ def test_only_a_job_with_retry_on_lost_starts_again_unless_a_client_stopped_it(
         (ADA, STOPPED, "STOPPED"),
         ({"queue_timed_out": "true"}, FAILED, "QUEUE_TIMED_OUT"),
         ({**ADA, "queue_timed_out": "true"}, STOPPED, "STOPPED"),
-        ({}, STOPPED, "EVICTED"),
     ],
 )
 def test_a_job_ends_in_the_queue(
     annotations: dict[str, str], status: job_pb2.JobStatus.ValueType, reason: str
 ) -> None:
     ends(AGAIN, status, reason, deleted=True, **annotations)
+
+
+def test_a_pod_that_others_delete_in_the_queue_is_evicted() -> None:
+    """Kubernetes evicts by name: the eviction of an attempt can hit the next one, which is in the queue."""
+    ends(ONCE, STOPPED, "EVICTED", deleted=True)
+    assert decide(pod(AGAIN, deleted=True), NOW, node_gone=False) == Retry()
 
 
 @pytest.mark.parametrize("fields", [{"deleted": True}, {"phase": "Failed"}])

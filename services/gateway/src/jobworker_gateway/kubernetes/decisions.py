@@ -51,7 +51,9 @@ def decide(pod: JobPod, now: Timestamp, *, node_gone: bool, accepted: bool = Tru
     if not pod.deleted and (pod.stopped_by or (pod.queue_timed_out and not pod.node)):
         return DeletePod()
     if pod.deleted and not pod.node:
-        return Archive(_ended_in_queue(pod, now))
+        # Kubernetes evicts by name. The eviction of an attempt can hit the next one, which is in the queue.
+        evicted = retries and not pod.queue_timed_out
+        return Retry() if evicted else Archive(_ended_in_queue(pod, now))
     if node_gone and pod.node and (pod.deleted or pod.phase == "Failed"):
         return Retry() if retries else Archive(final_records.lost(pod, now))
     return WAIT
