@@ -136,7 +136,7 @@ async def test_a_lease_is_renewed_after_an_answer_was_lost() -> None:
 
 
 @pytest.mark.parametrize(("spec", "unschedulable"), [({}, False), ({"unschedulable": True}, True)])
-async def test_a_cordoned_node_is_unschedulable(spec: dict[str, bool], unschedulable: bool) -> None:  # noqa: FBT001
+async def test_a_cordoned_node_is_unschedulable(spec: dict[str, bool], *, unschedulable: bool) -> None:
     async with apiserver() as (server, kube):
         await server.put(
             "/api/v1/nodes/node-1", {"metadata": {"name": "node-1", "uid": "uid-1"}, "spec": spec}

@@ -27,7 +27,7 @@ from jobworker_agent.cluster import (
 from jobworker_agent.kube_lease import KubeLease
 from jobworker_agent.node_object import NodeIdentity
 from jobworker_agent.pod_status import JsonObject, pod_status
-from jobworker_cluster import names, records, trace_headers
+from jobworker_cluster import job_secrets, names, records, trace_headers
 from jobworker_cluster.client_certificates import ClientCertificate
 from jobworker_cluster.kube import Json, Kube
 from jobworker_cluster.kube_errors import Conflict, Forbidden, KubeError, NotFound
@@ -206,10 +206,11 @@ def _check_current(pod: JobPod, secret: Json) -> None:
     job_id = (secret.get("labels") or {}).get(names.JOB_ID, pod.job_id)
     if job_id != pod.job_id:
         raise AttemptOver(f"its Secret is that of job {job_id}")
-    attempt = (secret.get("annotations") or {}).get(names.ATTEMPT, "1")
-    if not attempt.isdecimal():
-        raise SecretUnreadable(f"the annotation {names.ATTEMPT} is {attempt!r}, not a number")
-    if int(attempt) > pod.attempt:
+    try:
+        attempt = job_secrets.next_attempt(secret.get("annotations") or {})
+    except ValueError as error:
+        raise SecretUnreadable(str(error)) from error
+    if attempt > pod.attempt:
         raise AttemptOver(f"attempt {attempt} has begun")
 
 

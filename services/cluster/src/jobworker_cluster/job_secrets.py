@@ -107,7 +107,7 @@ def read(secret: Json) -> JobSecret:
             job=_job(metadata["name"], data),
             request=_part(data, names.SPEC_KEY, job_service_pb2.CreateJobRequest),
             request_hash=annotations.get(names.REQUEST_HASH, ""),
-            next_attempt=_attempt(annotations),
+            next_attempt=next_attempt(annotations),
         )
     except (KeyError, ValueError) as error:
         raise InvalidSecret(f"Secret {metadata.get('name')}: {error}") from error
@@ -134,6 +134,18 @@ def examine(secret: Json) -> JobSecret | DamagedSecret:
         return DamagedSecret(name, metadata["uid"], job, annotations.get(names.REQUEST_HASH, ""), str(error))
 
 
+def next_attempt(annotations: Mapping[str, str]) -> int:
+    """Return the number of the next attempt in the annotations of a Secret.
+
+    Raises:
+        ValueError: it is not a number.
+    """
+    text = annotations.get(names.ATTEMPT, "1")
+    if not text.isdecimal():
+        raise ValueError(f"the annotation {names.ATTEMPT} is {text!r}, not a number")
+    return int(text)
+
+
 def _job(name: str, data: Mapping[str, str]) -> job_pb2.Job:
     job = _part(data, names.JOB_KEY, job_pb2.Job)
     # An empty value and a value from another Secret are valid messages, too.
@@ -149,10 +161,3 @@ def _part(data: Mapping[str, str], key: str, kind: type[M]) -> M:
         return kind.FromString(base64.b64decode(data[key], validate=True))
     except (binascii.Error, DecodeError) as error:
         raise ValueError(f"{key} is not a {kind.DESCRIPTOR.name}") from error
-
-
-def _attempt(annotations: Mapping[str, str]) -> int:
-    text = annotations.get(names.ATTEMPT, "1")
-    if not text.isdecimal():
-        raise ValueError(f"the annotation {names.ATTEMPT} is {text!r}, not a number")
-    return int(text)
